@@ -1,0 +1,22 @@
+"""What the user is told when something is wrong: one line, `expected X, got Y; do Z`."""
+
+from __future__ import annotations
+
+
+class Fault(Exception):
+    """Work cannot go on (exit code 1).
+
+    `expected` and `got` name the thing in the user's words, `do` is the remedy; the three make one line.
+    """
+
+    code = 1
+
+    def __init__(self, expected: str, got: str, do: str) -> None:
+        self.expected, self.got, self.do = expected, got, do
+        super().__init__(" ".join(f"expected {expected}, got {got}; {do}".split()))
+
+
+class UsageFault(Fault):
+    """The command itself was wrong (exit code 2)."""
+
+    code = 2

@@ -1,0 +1,174 @@
+"""The contract of a room: what every method offers the engine and what the engine gives it back.
+
+A room is one `nn.Module` that owns all of its networks. Training is a list of stages, a stage a list of phases
+(G then D; head A then head B; one for a VAE), a phase an `nn.Module` whose `forward(batch)` returns its loss.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a room must know of the data before it can be built (and all it needs to be rebuilt from a run)."""
+
+    channels: int
+    """Bands of the training images, >= 1."""
+    size: int
+    """Side of the square training images in pixels, >= 32."""
+
+
+class Source(Protocol):
+    """Random access to square images: `source[i]` with an index array gives uint8 (B, C, S, S)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What `fit` hands to a room."""
+
+    images: Source
+    """(N, C, S, S) uint8, memory-mapped; the photos or their box crops, resized to S x S."""
+    backgrounds: Source
+    """(M, C, S, S) uint8: patches without the object (a folder, or taken from the photos: the log says which)."""
+    spec: DataSpec
+
+
+class Draw:
+    """Random numbers of one step, the same whatever the number of processes.
+
+    Drawn for the global batch from (seed, images seen), then sliced: rank r of R gets rows [r*b, (r+1)*b). So R
+    processes of batch b see exactly what one process of batch R*b sees.
+    """
+
+    def __init__(self, seed: int, images_seen: int, batch: int, rank: int = 0, ranks: int = 1) -> None:
+        self._generator = torch.Generator().manual_seed(hash((seed, images_seen)) & 0x7FFF_FFFF_FFFF_FFFF)
+        self.batch, self._rank, self._ranks = batch, rank, ranks
+
+    def _mine(self, rows: Tensor) -> Tensor:
+        return rows[self._rank * self.batch : (self._rank + 1) * self.batch]
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """(batch, *shape) float32 uniform in [low, high)."""
+        return self._mine(torch.rand(self.batch * self._ranks, *shape, generator=self._generator)) * (high - low) + low
+
+    def normal(self, *shape: int) -> Tensor:
+        """(batch, *shape) float32 standard normal."""
+        return self._mine(torch.randn(self.batch * self._ranks, *shape, generator=self._generator))
+
+    def integers(self, high: int, *shape: int) -> Tensor:
+        """(batch, *shape) int64 uniform in [0, high)."""
+        return self._mine(torch.randint(high, (self.batch * self._ranks, *shape), generator=self._generator))
+
+    def permutation(self) -> Tensor:
+        """(global batch,) int64: one permutation of the global batch, the same on every rank (never sliced)."""
+        return torch.randperm(self.batch * self._ranks, generator=self._generator)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's input on one rank."""
+
+    images: Tensor
+    """(B, C, S, S) float32 in [-1, 1]."""
+    backgrounds: Tensor
+    """(B, C, S, S) float32 in [-1, 1], drawn independently of `images`."""
+    draw: Draw
+    """Every random number a phase uses comes from here."""
+    progress: float
+    """Share of the stage done, in [0, 1)."""
+
+
+class Phase(nn.Module, ABC):
+    """One optimisation problem of a stage. Subclasses hold the networks they call and say which ones they train."""
+
+    name: str
+    every: int = 1
+    """Run at every n-th step."""
+
+    @abstractmethod
+    def trained(self) -> Sequence[nn.Module]:
+        """The modules whose parameters this phase changes; all others stay untouched."""
+
+    @abstractmethod
+    def optimiser(self) -> torch.optim.Optimizer:
+        """A new optimiser over the parameters of `trained()`."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar loss to minimise, and detached scalars to log (short names: `D`, `G`, `area`)."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training with fixed phases."""
+
+    name: str
+    phases: Sequence[Phase]
+    images: int
+    """Images to see in this stage when nothing else limits it; also its share of `--minutes`."""
+    averaged: Sequence[str] = ()
+    """Names of the room's submodules whose exponential moving average is kept and used to segment."""
+    decay: float = 0.995
+    """Decay of that average per step (at the start a shorter memory is used: min(decay, (1+n)/(10+n)))."""
+    candidate: bool = True
+    """Whether checkpoints of this stage may become the selected one."""
+
+
+class Room(nn.Module, ABC):
+    """A method. `methods/<room>/room.py` defines one subclass; `methods/__init__.py` lists them all."""
+
+    NAME: ClassVar[str]
+    REGIONS: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: Any, spec: DataSpec) -> None:
+        super().__init__()
+        self.config, self.spec = config, spec
+
+    @property
+    @abstractmethod
+    def regions(self) -> tuple[str, ...]:
+        """K names, background first where the method knows it ("background", "object", "region 2", ...)."""
+
+    def prepare(self, data: TrainingData) -> None:
+        """Closed-form fitting before the first stage of a fresh run (k-means, averages). Default: nothing."""
+
+    def stages(self) -> Sequence[Stage]:
+        """The stages in order; an empty list for methods fitted by `prepare` alone."""
+        return ()
+
+    def enter(self, stage: int, data: TrainingData, seed: int) -> None:
+        """Called once when a stage begins (not on resume): copy a teacher, re-initialise a member..."""
+
+    def leave(self, stage: int, data: TrainingData) -> None:
+        """Called once when a stage has ended."""
+
+    @abstractmethod
+    def segment(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) float32 in [-1, 1] -> (B, K, H, W) float32 summing to 1 over K. Any H, W >= 32."""
+
+    @property
+    def inference(self) -> tuple[str, ...]:
+        """State-dict prefixes that `segment` needs; only these are stored in weights.safetensors. Default: all."""
+        return ("",)
+
+    def score(self, images: Tensor) -> float:
+        """Label-free quality in [0, 1] used for selection; higher is better. Default: agreement under flips."""
+        from decoupe.engine.selection import flip_agreement
+
+        return flip_agreement(self.segment, images)
+
+    def samples(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Named rows of images (n, C, H, W) in [-1, 1] for samples/*.png. Default: photos and their masks."""
+        probs = self.segment(batch.images)
+        return {"photo": batch.images, "mask": probs[:, 1:2] * 2 - 1}
