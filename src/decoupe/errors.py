@@ -20,3 +20,11 @@ class UsageFault(Fault):
     """The command itself was wrong (exit code 2)."""
 
     code = 2
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM: everything is saved at `images`; `command` goes on from there."""
+
+    def __init__(self, images: int, command: str) -> None:
+        self.images, self.command = images, command
+        super().__init__(f"saved at image {images:,}. Resume: {command}")

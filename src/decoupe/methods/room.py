@@ -47,16 +47,18 @@ class TrainingData:
 class Draw:
     """Random numbers of one step, the same whatever the number of processes.
 
-    Drawn for the global batch from (seed, images seen), then sliced: rank r of R gets rows [r*b, (r+1)*b). So R
+    Drawn for the global batch on the CPU from one seed (of run and images seen), then sliced: rank r of R gets rows [r*b, (r+1)*b). So R
     processes of batch b see exactly what one process of batch R*b sees.
     """
 
-    def __init__(self, seed: int, images_seen: int, batch: int, rank: int = 0, ranks: int = 1) -> None:
-        self._generator = torch.Generator().manual_seed(hash((seed, images_seen)) & 0x7FFF_FFFF_FFFF_FFFF)
-        self.batch, self._rank, self._ranks = batch, rank, ranks
+    def __init__(
+        self, seed: int, batch: int, rank: int = 0, ranks: int = 1, device: torch.device | str = "cpu"
+    ) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+        self.batch, self._rank, self._ranks, self._device = batch, rank, ranks, device
 
     def _mine(self, rows: Tensor) -> Tensor:
-        return rows[self._rank * self.batch : (self._rank + 1) * self.batch]
+        return rows[self._rank * self.batch : (self._rank + 1) * self.batch].to(self._device)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """(batch, *shape) float32 uniform in [low, high)."""
@@ -72,21 +74,21 @@ class Draw:
 
     def permutation(self) -> Tensor:
         """(global batch,) int64: one permutation of the global batch, the same on every rank (never sliced)."""
-        return torch.randperm(self.batch * self._ranks, generator=self._generator)
+        return torch.randperm(self.batch * self._ranks, generator=self._generator).to(self._device)
 
 
-@dataclass(frozen=True)
 class Batch:
-    """One step's input on one rank."""
+    """One step's input on one rank (not a dataclass: Fabric would copy those field by field)."""
 
-    images: Tensor
-    """(B, C, S, S) float32 in [-1, 1]."""
-    backgrounds: Tensor
-    """(B, C, S, S) float32 in [-1, 1], drawn independently of `images`."""
-    draw: Draw
-    """Every random number a phase uses comes from here."""
-    progress: float
-    """Share of the stage done, in [0, 1)."""
+    def __init__(self, images: Tensor, backgrounds: Tensor, draw: Draw, progress: float) -> None:
+        self.images = images
+        """(B, C, S, S) float32 in [-1, 1]."""
+        self.backgrounds = backgrounds
+        """(B, C, S, S) float32 in [-1, 1], drawn independently of `images`."""
+        self.draw = draw
+        """Every random number a phase uses comes from here."""
+        self.progress = progress
+        """Share of the stage done, in [0, 1)."""
 
 
 class Phase(nn.Module, ABC):
@@ -123,6 +125,12 @@ class Stage:
     """Decay of that average per step (at the start a shorter memory is used: min(decay, (1+n)/(10+n)))."""
     candidate: bool = True
     """Whether checkpoints of this stage may become the selected one."""
+    fixed: bool = False
+    """Never longer than `images`, however large the budget: what is left over goes to later stages."""
+    checks: int = 8
+    """Checks (health, label-free score, sample grid, checkpoint) during the stage, evenly spread."""
+    watched: bool = True
+    """Whether collapse of what `segment` gives restarts the stage."""
 
 
 class Room(nn.Module, ABC):

@@ -1,0 +1,150 @@
+"""Several processes: who this one is, how they meet without opening a port to the network, and starting them.
+
+Ranks of one machine meet through a file; gloo's own connections stay on the loopback interface. Across machines
+(torchrun or Slurm set MASTER_ADDR) the usual rendezvous is used and listens where the user told it to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from decoupe.errors import Fault
+
+STOPPED = 75
+"""Exit code of a worker that saved and stopped on a signal."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among its equals."""
+
+    rank: int = 0
+    local_rank: int = 0
+    size: int = 1
+    local_size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Rank 0 writes; the others only compute."""
+        return self.rank == 0
+
+    @property
+    def nodes(self) -> int:
+        """Machines taking part."""
+        return self.size // self.local_size
+
+
+def world() -> World:
+    """Read RANK, LOCAL_RANK, WORLD_SIZE and LOCAL_WORLD_SIZE (set by `spawn`, torchrun or a Slurm script)."""
+
+    def number(name: str, default: int) -> int:
+        return int(os.environ.get(name, default))
+
+    size = number("WORLD_SIZE", 1)
+    return World(number("RANK", 0), number("LOCAL_RANK", 0), size, number("LOCAL_WORLD_SIZE", size))
+
+
+def join(here: World) -> None:
+    """Create the process group; nothing to do for a single process."""
+    import torch
+    import torch.distributed as dist
+
+    if here.size == 1 or dist.is_initialized():
+        return
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    if here.nodes > 1:
+        dist.init_process_group(backend)
+        return
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+    os.environ.setdefault("NCCL_SOCKET_IFNAME", os.environ["GLOO_SOCKET_IFNAME"])
+    meeting = os.environ.get("DECOUPE_MEETING") or str(
+        Path(tempfile.gettempdir())
+        / "-".join(
+            ("decoupe", str(os.getppid()), os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+        )
+    )
+    dist.init_process_group(backend, init_method=f"file://{meeting}", rank=here.rank, world_size=here.size)
+
+
+@contextlib.contextmanager
+def first_goes_first(here: World) -> Iterator[None]:
+    """Rank 0 runs the body alone; when it is through, the others do (and find its caches)."""
+    import torch.distributed as dist
+
+    if here.size > 1 and not here.first:
+        dist.barrier()
+    yield
+    if here.size > 1 and here.first:
+        dist.barrier()
+
+
+def share_text(text: str, here: World) -> str:
+    """Rank 0's `text` on every rank, sent as plain bytes (never pickled)."""
+    import torch
+    import torch.distributed as dist
+
+    if here.size == 1:
+        return text
+    device = torch.device("cuda", here.local_rank) if torch.cuda.is_available() else torch.device("cpu")
+    data = torch.zeros(4096, dtype=torch.uint8, device=device)
+    encoded = text.encode()[:4095]
+    data[: len(encoded)] = torch.tensor(list(encoded), dtype=torch.uint8)
+    dist.broadcast(data, 0)
+    return bytes(data.tolist()).rstrip(b"\0").decode()
+
+
+def spawn(devices: int, job: dict[str, Any]) -> int:
+    """Run `decoupe.fit(**job)` in `devices` processes of this machine; returns 0, or STOPPED after a signal.
+
+    Fault when a process dies; the others are ended within seconds.
+    """
+    with tempfile.TemporaryDirectory(prefix="decoupe-") as folder:
+        (Path(folder) / "job.json").write_text(json.dumps(job))
+        base = os.environ | {
+            "WORLD_SIZE": str(devices),
+            "LOCAL_WORLD_SIZE": str(devices),
+            "DECOUPE_MEETING": f"{folder}/meeting",
+        }
+        base.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
+        workers = [
+            subprocess.Popen(
+                [sys.executable, "-m", "decoupe.engine.worker", f"{folder}/job.json"],
+                env=base | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            )
+            for rank in range(devices)
+        ]
+        try:
+            return _watch(workers)
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.wait()
+
+
+def _watch(workers: list[subprocess.Popen[bytes]]) -> int:
+    """Wait until all have ended well; Fault naming the first that did not."""
+    while True:
+        try:
+            codes = [worker.poll() for worker in workers]
+            for rank, code in enumerate(codes):
+                if code not in (None, 0, STOPPED):
+                    raise Fault(
+                        f"{len(workers)} processes to finish",
+                        f"process {rank} ended with code {code}",
+                        "see the line above; --resume goes on from the last checkpoint",
+                    )
+            if None not in codes:
+                return max(code for code in codes if code is not None)
+            time.sleep(0.2)
+        except KeyboardInterrupt:  # the terminal signalled the workers too: they save and stop
+            continue

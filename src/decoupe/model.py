@@ -1,0 +1,142 @@
+"""A trained run, loaded to segment new images in their own frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from decoupe.data.decode import conform, read_image, resize
+from decoupe.engine.runfolder import Run
+from decoupe.engine.tensors import load_tensors
+from decoupe.errors import Fault
+from decoupe.methods import ROOMS
+from decoupe.methods.config import in_range, read_config
+from decoupe.methods.room import DataSpec, Room
+from decoupe.types import Image, Probabilities, Regions
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
+Selection = Literal["selected", "last"] | int
+PALETTE = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
+"""Okabe and Ito's colour-blind-safe colours; the first is the background's."""
+
+
+def build_room(room: str, config: dict[str, Any], spec: dict[str, Any], where: str) -> Room:
+    """A room with fresh weights from JSON. Fault on an unknown room, key, type or range, before any allocation."""
+    if room not in ROOMS:
+        raise Fault(f"a room of this version in {where}", repr(room)[:60], f"known are {', '.join(ROOMS)}")
+    data = read_config(DataSpec, spec, where)
+    in_range("channels", data.channels, 1, 4096)
+    in_range("size", data.size, 32, 4096)
+    settings = read_config(ROOMS[room].config(), config, where)
+    return ROOMS[room].room()(settings, data)
+
+
+def _weights_file(run: Run, selection: Selection) -> Path:
+    if selection == "selected":
+        if "weights.safetensors" not in run.info["files"]:
+            raise Fault(
+                f"a finished run at {run.path}",
+                "one without weights.safetensors",
+                f"finish it: decoupe fit {run.info['room']} --run {run.path} --resume",
+            )
+        return run.verify("weights.safetensors")
+    candidates = run.candidates()
+    if not candidates:
+        return run.verify("weights.safetensors")
+    if selection == "last":
+        return run.verify(str(candidates[-1].path.relative_to(run.path)))
+    for candidate in candidates:
+        if candidate.images == selection:
+            return run.verify(str(candidate.path.relative_to(run.path)))
+    raise Fault(
+        f"a snapshot at image {selection}", "none", f"choose one of {', '.join(str(c.images) for c in candidates)}"
+    )
+
+
+class Model:
+    """A run ready to segment. Make one with `decoupe.load(run)`."""
+
+    def __init__(self, run: Run, selection: Selection = "selected", device: str | None = None) -> None:
+        tensors, _ = load_tensors(_weights_file(run, selection))
+        self.run, self.selection = run, selection
+        self.room = build_room(run.info["room"], run.info["config"], run.info["spec"], f"{run.path}/run.json")
+        self.spec = self.room.spec
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._fill(tensors)
+        self.room.to(device=self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        self._groups = self._grouping()
+        given = run.names or self.room.regions
+        self.names: tuple[str, ...] = tuple(given[group[0]] for group in self._groups)
+        """One name per region that `segment` returns (merged regions count once)."""
+        self.colours: tuple[str, ...] = tuple(PALETTE[i % len(PALETTE)] for i in range(len(self.names)))
+        """One #rrggbb per region."""
+
+    def _fill(self, tensors: dict[str, Tensor]) -> None:
+        own = self.room.state_dict()
+        wrong = {k for k, t in tensors.items() if k not in own or own[k].shape != t.shape}
+        if not wrong:
+            self.room.load_state_dict(tensors, strict=False)
+            wrong = {k for k in own if k.startswith(tuple(self.room.inference))} - set(tensors)
+        if wrong:
+            raise Fault(
+                f"weights of a {self.room.NAME} room of this configuration", f"other tensors ({min(wrong)})",
+                "use the weights and run.json of one run",
+            )
+
+    def _grouping(self) -> list[list[int]]:
+        merged = [sorted(group) for group in self.run.merges]
+        alone = set(range(len(self.room.regions))) - {i for group in merged for i in group}
+        return sorted([*merged, *([i] for i in alone)])
+
+    @torch.inference_mode()
+    def predict(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (B, C, S, S) -> float32 (B, K, S, S), regions merged as named: the batched network alone."""
+        tensor = torch.from_numpy(np.ascontiguousarray(squares)).to(self.device)
+        tensor = tensor.to(memory_format=torch.channels_last).float().div_(127.5).sub_(1)
+        bf16 = self.run.info.get("precision") == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            probs = self.room.segment(tensor).float()
+        if len(self._groups) < probs.shape[1]:
+            probs = torch.stack([probs[:, group].sum(1) for group in self._groups], 1)
+        return np.asarray(probs.cpu().numpy())
+
+    def square(self, image: Image) -> NDArray[np.uint8]:
+        """(H, W, C) uint8 -> (C, S, S) uint8: the bands and the size the room was trained on."""
+        conformed = conform(image, self.spec.channels)
+        return np.ascontiguousarray(resize(conformed, self.spec.size, self.spec.size).transpose(2, 0, 1))
+
+    def segment_arrays(self, images: Sequence[Image]) -> list[Probabilities]:
+        """Regions of (H, W, C) uint8 images of any sizes: a list of (K, H, W) float32, each in its image's frame."""
+        from decoupe.data.decode import resize_probs
+
+        if not images:
+            return []
+        probs = self.predict(np.stack([self.square(image) for image in images]))
+        return [resize_probs(p, *image.shape[:2]) for p, image in zip(probs, images, strict=True)]
+
+    def segment(self, image: Image | PillowImage | str | Path) -> Regions:
+        """The regions of one image: a file, a Pillow image, or an (H, W) or (H, W, C) uint8 array. Fault if unreadable."""
+        if isinstance(image, str | Path):
+            array = read_image(Path(image))
+        else:
+            array = np.asarray(image)
+            array = array[..., None] if array.ndim == 2 else array
+            if array.dtype != np.uint8 or array.ndim != 3:
+                raise Fault("an (H, W, C) uint8 image", f"{array.dtype} {array.shape}", "convert it to uint8 first")
+        return Regions(self.segment_arrays([array])[0], self.names)
+
+
+def load(run: str | Path | Run, selection: Selection = "selected", device: str | None = None) -> Model:
+    """Load a run folder. `selection`: the label-free choice, the last snapshot, or a snapshot by its images seen.
+
+    Fault if the folder is no run, unfinished, damaged, or holds anything but safetensors; nothing is ever unpickled.
+    """
+    return Model(run if isinstance(run, Run) else Run.open(run), selection, device)
