@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from decoupe.data.synthetic import objects
+from decoupe.data.synthetic import objects, writer
 from decoupe.data.synthetic.canvas import Canvas
 from decoupe.data.synthetic.scene import Layer, Scene, finish, mix, over, quantise
 from decoupe.errors import UsageFault
@@ -90,7 +90,20 @@ def _start(kind: str, seed: int, index: int, size: int | tuple[int, int]) -> tup
 
 
 def write(
-    out: Path, kind: str, n: int, size: int, seed: int, channels: int | None = None, truth: bool = True
+    out: Path, kind: str, n: int, size: int | tuple[int, int], seed: int, channels: int | None = None, truth: bool = True
 ) -> None:
-    """Placeholder."""
-    raise NotImplementedError
+    """Write images 0 to n - 1 of a kind under `out` as a folder of layout `synth` (see `writer`); same arguments, same bytes.
+
+    With `truth` false: the images alone. Kind `objects` also gets `backgrounds/`, as many grounds with nothing on them.
+    """
+    _, classes, bands = _painter(kind)
+    if n < 1:
+        raise UsageFault("1 image or more", str(n), "ask for some with --n")
+    folder = writer.Writer(Path(out), kind, classes, truth)
+    for index in range(n):
+        folder.add(render(kind, seed, index, size, channels))
+    if kind == "objects":
+        for index in range(n):
+            layers = objects.ground_only(*_start("grounds", seed, index, size))
+            folder.add_background(quantise(mix(layers[0].rgba, _channels(channels, bands))[..., :-1]), index)
+    folder.close({"seed": seed, "n": n, "size": size, "channels": _channels(channels, bands)})

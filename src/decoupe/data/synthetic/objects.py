@@ -58,11 +58,12 @@ class Frame:
     def __init__(self, rng: np.random.Generator, canvas: Canvas) -> None:
         self.slim = rng.uniform(0.5, 0.72)
         area = float(np.clip(rng.normal(0.25, 0.065), 0.16, 0.385))
-        self.scale = float(np.sqrt(area / (3.35 * self.slim)))
-        room = max(0.05, 0.5 - 0.82 * self.scale)
+        self.scale = float(np.sqrt(area / (3.55 * self.slim)))
         self.turn = rng.uniform(0, 2 * np.pi)
-        self.centre = np.array([canvas.extent_x, canvas.extent_y]) / 2 + rng.uniform(-room, room, 2)
         self.c, self.s = float(np.cos(self.turn)), float(np.sin(self.turn))
+        reach = self.scale * np.hypot([self.c, self.s], 1.2 * self.slim * np.array([self.s, self.c]))
+        room = np.clip(0.5 - reach, 0.03, 0.24)
+        self.centre = np.array([canvas.extent_x, canvas.extent_y]) / 2 + rng.uniform(-room, room)
         dx = (canvas.x - np.float32(self.centre[0])) * np.float32(1 / self.scale)
         dy = (canvas.y - np.float32(self.centre[1])) * np.float32(1 / self.scale)
         self.p: Field = dx * np.float32(self.c) + dy * np.float32(self.s)
@@ -91,11 +92,11 @@ def _limbs(rng: np.random.Generator, frame: Frame, canvas: Canvas) -> Field:
     pen = ImageDraw.Draw(sheet)
     unit, slim = canvas.unit, frame.slim
     for side in (-1, 1):
-        for foot, (root, knee, tip) in enumerate(((0.5, 0.75, 1.0), (0.15, 0.1, -0.05), (-0.3, -0.6, -0.9))):
+        for foot, (root, knee, tip) in enumerate(((0.5, 0.72, 0.92), (0.15, 0.1, -0.05), (-0.3, -0.58, -0.84))):
             out = rng.normal(0, 0.04, 2)
-            joints = np.array([[root, 0], [knee + out[0], side * slim * 1.28], [tip + out[1], side * (slim * 1.28 + 0.17)]])
+            joints = np.array([[root, 0], [knee + out[0], side * slim * 1.25], [tip + out[1], side * (slim * 1.25 + 0.12)]])
             points = frame.place(joints) * unit
-            for (start, end), width in zip(((0, 1), (1, 2)), (0.1, 0.07), strict=True):
+            for (start, end), width in zip(((0, 1), (1, 2)), (0.115, 0.085), strict=True):
                 _stroke(pen, points[start], points[end], (width - 0.008 * foot) * frame.scale * unit)
         bend = rng.normal(0, 0.05, 2)
         feeler = np.array([[0.95, side * 0.1], [1.17, side * (0.26 + bend[0])], [1.3, side * (0.5 + bend[1])]])
@@ -151,8 +152,8 @@ def beetle(rng: np.random.Generator, canvas: Canvas) -> tuple[Field, Field]:
 
     rgb = np.broadcast_to(dark, (*canvas.shape, 3)).copy()
     coverage = limbs
-    parts = (
-        (0.8, 0.25, slim * 0.5, ramp([dark, middle], np.full(canvas.shape, 0.35, np.float32))),
+    parts: tuple[tuple[float, float, float, Field], ...] = (
+        (0.8, 0.25, slim * 0.5, (dark * np.float32(0.65) + middle * np.float32(0.35))[None, None]),
         (0.5, 0.34, slim * 0.78, ramp([middle, light], np.asarray(0.4 + 0.35 * (1 - marks), np.float32))),
         (-0.22, 0.8, slim, ramp([dark, middle, light], np.asarray((0.12 + 0.8 * marks) * seam, np.float32))),
     )
