@@ -88,6 +88,8 @@ class Loop:
                 if counters.step % phase.every:
                     continue
                 self._only(phase)
+                for group in optimiser.param_groups:
+                    group["lr"] = group["initial_lr"] * phase.rate(batch.progress)
                 loss, logged = module(batch)
                 self._fabric.backward(loss)
                 optimiser.step()
@@ -158,7 +160,10 @@ class Loop:
         self._setup = []
         for phase in stage.phases:
             self._only(phase)
-            self._setup.append((phase, *self._fabric.setup(phase, phase.optimiser())))
+            optimiser = phase.optimiser()
+            for group in optimiser.param_groups:
+                group["initial_lr"] = group["lr"]
+            self._setup.append((phase, *self._fabric.setup(phase, optimiser)))
         if counters.step and restored is not None:
             checkpoint.restore(self._optimisers(), self._average, *restored)
         target = plan(self.room.stages(), counters, self.batch * self.here.size, *self.budget)

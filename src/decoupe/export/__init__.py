@@ -1,1 +1,32 @@
-"""See docs/design.md."""
+"""Output formats of `decoupe segment`: an explicit table, name to writer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from decoupe.errors import UsageFault
+from decoupe.export.base import STATE, Place, Record, Segmented, Writer
+from decoupe.export.coco import CocoWriter
+from decoupe.export.csv import CsvWriter
+from decoupe.export.npz import NpzWriter
+from decoupe.export.overlay import OverlayWriter
+from decoupe.export.png import PngWriter
+
+FORMATS: dict[str, type[Writer]] = {
+    writer.NAME: writer for writer in (PngWriter, OverlayWriter, NpzWriter, CsvWriter, CocoWriter)
+}
+"""Every format that `--format` accepts."""
+
+__all__ = ["FORMATS", "STATE", "Place", "Record", "Segmented", "Writer", "choose"]
+
+
+def choose(formats: str | Sequence[str]) -> tuple[str, ...]:
+    """Format names from "png,csv" or a list, each once, in the table's order. UsageFault names the known ones."""
+    asked = formats.split(",") if isinstance(formats, str) else list(formats)
+    asked = [name.strip().casefold() for name in asked if name.strip()]
+    unknown = [name for name in asked if name not in FORMATS]
+    if unknown or not asked:
+        raise UsageFault(
+            f"--format of {', '.join(FORMATS)}", repr(unknown[0]) if unknown else "none", "choose from these"
+        )
+    return tuple(name for name in FORMATS if name in asked)

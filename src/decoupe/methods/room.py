@@ -106,6 +106,10 @@ class Phase(nn.Module, ABC):
     def optimiser(self) -> torch.optim.Optimizer:
         """A new optimiser over the parameters of `trained()`."""
 
+    def rate(self, progress: float) -> float:
+        """Factor on the learning rate at `progress` in [0, 1) of the stage. Default: constant."""
+        return 1.0
+
     @abstractmethod
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar loss to minimise, and detached scalars to log (short names: `D`, `G`, `area`)."""

@@ -1,1 +1,1 @@
-"""See docs/design.md."""
+"""Building blocks of networks that two rooms or more need; no losses here."""

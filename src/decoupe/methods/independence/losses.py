@@ -1,0 +1,77 @@
+"""The objectives of "Learning Segmentation Masks with the Independence Prior", one function per equation."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+# Eq. 6 as printed: L_D = E log D(x) + E log(1 - D(x_g)), minimised, so D = P(fake)
+def discriminator_paper(real: Tensor, fake: Tensor) -> Tensor:
+    """`real`, `fake`: logits of P(fake), any shape (a patch map is averaged). Minimised by D."""
+    return F.logsigmoid(real).mean() + F.logsigmoid(-fake).mean()
+
+
+# Eq. 7 as printed, its first term: L_G = E log D(x_g), minimised by G with D = P(fake) (saturating)
+def generator_paper(fake: Tensor) -> Tensor:
+    """`fake`: logits of P(fake). Minimised by G."""
+    return F.logsigmoid(fake).mean()
+
+
+# Eq. 6 with D = P(real) and the usual sign: binary cross-entropy
+def discriminator_nonsaturating(real: Tensor, fake: Tensor) -> Tensor:
+    """`real`, `fake`: logits of P(real). Minimised by D."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def generator_nonsaturating(fake: Tensor) -> Tensor:
+    """- E log D(x_g): the non-saturating form of Eq. 7."""
+    return F.softplus(-fake).mean()
+
+
+# Hinge form of Eq. 6-7 (Miyato et al. 2018, Eq. 16-17)
+def discriminator_hinge(real: Tensor, fake: Tensor) -> Tensor:
+    """E relu(1 - D(x)) + E relu(1 + D(x_g)) with unbounded scores."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def generator_hinge(fake: Tensor) -> Tensor:
+    """- E D(x_g)."""
+    return -fake.mean()
+
+
+DISCRIMINATOR = {
+    "paper": discriminator_paper,
+    "nonsaturating": discriminator_nonsaturating,
+    "hinge": discriminator_hinge,
+}
+GENERATOR = {"paper": generator_paper, "nonsaturating": generator_nonsaturating, "hinge": generator_hinge}
+
+
+# below Eq. 7: L_area = E (1/N) sum_i (|m_i|_1 / A - a)^2
+def area_penalty(masks: Tensor, target: float, margin: float = 0.0, one_sided: bool = False) -> Tensor:
+    """Squared distance of each mask's mean from `target`, averaged over (B, 1, H, W) masks.
+
+    `margin` > 0 leaves areas within target +- margin unpunished; `one_sided` punishes only masks that are too large
+    (the text's "as small as possible"). With margin 0 and two sides this is the printed formula.
+    """
+    return _excess(masks.mean((1, 2, 3)) - target, margin, one_sided).square().mean()
+
+
+def batch_area_penalty(mean: Tensor, target: float, margin: float = 0.0) -> Tensor:
+    """The same for the mean area of the whole batch: single objects may be small or large, their average may not."""
+    return _excess(mean - target, margin, False).square()
+
+
+def _excess(distance: Tensor, margin: float, one_sided: bool) -> Tensor:
+    if one_sided:
+        return F.relu(distance - margin)
+    return F.relu(distance.abs() - margin) if margin else distance
+
+
+# Eq. 8: smooth L1 with its knee at 0.25
+def smooth_l1(difference: Tensor, knee: float = 0.25) -> Tensor:
+    """x^2 / knee below the knee (4 x^2 at 0.25), |x| above; mean over all elements. Continuous at the knee."""
+    size = difference.abs()
+    return torch.where(size < knee, difference.square() / knee, size).mean()

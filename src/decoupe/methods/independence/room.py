@@ -1,0 +1,250 @@
+"""The room `independence`: several short adversarial runs, their consensus, and a student distilled from it.
+
+Stage k < members trains mask network k against a fresh discriminator (Eq. 6 and 7); the last stage distils (Eq. 8).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from decoupe.compositing import alpha_over, warp
+from decoupe.methods.independence import losses
+from decoupe.methods.independence.augment import colour_jitter, translate, view
+from decoupe.methods.independence.config import Config
+from decoupe.methods.independence.networks import PooledDiscriminator, UNet
+from decoupe.methods.independence.providers import Instance, foreground, lay_out, paste, patches, reduce_to
+from decoupe.methods.room import Batch, DataSpec, Draw, Phase, Room, Stage, TrainingData
+from decoupe.nn.norm import global_mean
+
+
+class Game(nn.Module):
+    """What both players share: composites made by one mask network, and what the discriminator is shown of them."""
+
+    def __init__(self, config: Config, size: int, masks: UNet, discriminator: PooledDiscriminator) -> None:
+        super().__init__()
+        self.config, self.size = config, size
+        self.masks, self.discriminator = masks, discriminator
+
+    def composites(self, batch: Batch) -> tuple[Instance, Tensor]:
+        """The instances of the batch's photos, and each pasted on an unrelated background: (B, C, s, s)."""
+        config, draw = self.config, batch.draw
+        photos = view(reduce_to(batch.images, self.size), draw, config.zoom)
+        below = patches(reduce_to(batch.backgrounds, self.size), draw, config.zoom)
+        instance = foreground(self.masks, photos)
+        return instance, paste(lay_out(instance, draw, config.shift), below)
+
+    def photos(self, batch: Batch) -> Tensor:
+        """Real photos as the composites' photos were seen."""
+        return view(reduce_to(batch.images, self.size), batch.draw, self.config.zoom)
+
+    def shown(self, images: Tensor, draw: Draw) -> Tensor:
+        """Colour jitter and shifts on everything the discriminator sees (Zhao et al. 2020): it cannot memorise."""
+        if self.config.jitter:
+            images = colour_jitter(images, draw, self.config.jitter)
+        return translate(images, draw) if self.config.translation else images
+
+
+class DiscriminatorPhase(Phase):
+    """Eq. 6."""
+
+    name = "D"
+
+    def __init__(self, game: Game) -> None:
+        super().__init__()
+        self.game = game
+
+    def trained(self) -> Sequence[nn.Module]:
+        """The discriminator."""
+        return [self.game.discriminator]
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Adam with the paper's betas."""
+        return torch.optim.Adam(self.game.discriminator.parameters(), self.game.config.lr_discriminator, (0.5, 0.999))
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean of Eq. 6 over the discriminator's views."""
+        game = self.game
+        with torch.no_grad():
+            _, fakes = game.composites(batch)
+        reals = game.shown(game.photos(batch), batch.draw)
+        scores = game.discriminator(torch.cat([reals, game.shown(fakes, batch.draw)]))
+        objective = losses.DISCRIMINATOR[game.config.adversarial]
+        loss = torch.stack([objective(*s.chunk(2)) for s in scores]).mean()
+        return loss, {"D": loss.detach()}
+
+
+class MaskPhase(Phase):
+    """Eq. 7: fool the discriminator with masks of about the target area."""
+
+    name = "G"
+
+    def __init__(self, game: Game) -> None:
+        super().__init__()
+        self.game = game
+
+    def trained(self) -> Sequence[nn.Module]:
+        """The mask network."""
+        return [self.game.masks]
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Adam with the paper's betas."""
+        return torch.optim.Adam(self.game.masks.parameters(), self.game.config.lr_mask, (0.5, 0.999))
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Adversarial term, mean over the discriminator's views, plus the area penalties."""
+        game, config = self.game, self.game.config
+        instance, fakes = game.composites(batch)
+        scores = game.discriminator(game.shown(fakes, batch.draw))
+        objective = losses.GENERATOR[config.adversarial]
+        adversarial = torch.stack([objective(score) for score in scores]).mean()
+        area = config.area_weight * losses.area_penalty(
+            instance.mask, config.area, config.area_margin, config.area_one_sided
+        )
+        if config.batch_area_weight:
+            mean = global_mean(instance.mask)
+            area = area + config.batch_area_weight * losses.batch_area_penalty(mean, config.area, config.batch_area_margin)
+        logged = {"G": adversarial.detach(), "area": area.detach(), "object": instance.mask.detach().mean()}
+        return adversarial + area, logged
+
+
+class StudentPhase(Phase):
+    """Data distillation (Eq. 8): the consensus of the teachers, learned on carved and recomposed photos."""
+
+    name = "student"
+
+    def __init__(self, room: Independence) -> None:
+        super().__init__()
+        self.config, self.student = room.config, room.student
+        self.members = room.members
+        self.register_buffer("weights", room.weights)
+        self._consensus = room.consensus
+
+    def trained(self) -> Sequence[nn.Module]:
+        """The student."""
+        return [self.student]
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """AdamW; `rate` gives it one cycle."""
+        return torch.optim.AdamW(self.student.parameters(), self.config.lr_student, (0.9, 0.99), weight_decay=1e-4)
+
+    def rate(self, progress: float) -> float:
+        """One cycle: up over the first 15 %, then down along a cosine."""
+        if progress < 0.15:
+            return 0.04 + 0.96 * progress / 0.15
+        return 0.5 * (1 + math.cos(math.pi * (progress - 0.15) / 0.85))
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Eq. 8 between the student's mask of the moved, recomposed, recoloured photo and the moved target."""
+        config, draw = self.config, batch.draw
+        with torch.no_grad():
+            target = self._consensus(batch.images)
+            scale = draw.uniform(low=-0.25, high=0.35).exp()
+            shift, flip = draw.uniform(2, low=-0.25, high=0.25), draw.uniform() < 0.5
+            photos = warp(batch.images, scale, shift, flip, "reflection")
+            target = warp(target, scale, shift, flip, "reflection")
+            composite = alpha_over(photos, target, view(batch.backgrounds, draw, 1.3))
+            chosen = (draw.uniform() < config.recomposed)[:, None, None, None]
+            seen = colour_jitter(torch.where(chosen, composite, photos), draw, config.jitter).clamp(-1, 1)
+            wanted = ((target - 0.5) * config.sharpen + 0.5).clamp(0, 1)
+        given = torch.sigmoid(self.student(seen).float())
+        loss = losses.smooth_l1(given - wanted)
+        return loss, {"student": loss.detach(), "object": given.detach().mean()}
+
+
+class Independence(Room):
+    """See the module's docstring. Region 0 is the background, region 1 the object: by construction, never by labels."""
+
+    NAME: ClassVar[str] = "independence"
+    config: Config
+    weights: Tensor
+    distilled: Tensor
+
+    def __init__(self, config: Config, spec: DataSpec) -> None:
+        super().__init__(config, spec)
+        self.teacher_size = min(config.teacher_size or spec.size, spec.size)
+        self.members = nn.ModuleList(self._mask_network(config.teacher_depth) for _ in range(config.members))
+        self.discriminator = PooledDiscriminator(
+            spec.channels, self.teacher_size, config.pools, config.discriminator_width
+        )
+        self.student = self._mask_network(config.student_depth) if config.distill else None
+        self.register_buffer("weights", torch.zeros(config.members))
+        self.register_buffer("distilled", torch.tensor(False))
+
+    def _mask_network(self, depth: int) -> UNet:
+        config = self.config
+        return UNet(self.spec.channels, config.width, depth, config.norm, config.deconvolution)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Background and object."""
+        return ("background", "object")
+
+    @property
+    def inference(self) -> tuple[str, ...]:
+        """The student alone once there is one; before, the members."""
+        return ("student.", "distilled", "weights") if bool(self.distilled) else ("members.", "distilled", "weights")
+
+    def stages(self) -> Sequence[Stage]:
+        """One adversarial run per member, then the student."""
+        config, stages = self.config, []
+        for index, member in enumerate(self.members):
+            assert isinstance(member, UNet)
+            game = Game(config, self.teacher_size, member, self.discriminator)
+            stages.append(
+                Stage(
+                    f"teacher {index + 1}", (DiscriminatorPhase(game), MaskPhase(game)), config.member_images,
+                    averaged=(f"members.{index}",) if config.average else (), decay=config.average,
+                    fixed=True, checks=2,
+                )
+            )  # fmt: skip
+        if config.distill:
+            student = StudentPhase(self)
+            stages.append(Stage("distil", (student,), config.student_images, averaged=("student",), decay=0.99))
+        return stages
+
+    def enter(self, stage: int, data: TrainingData, seed: int) -> None:
+        """Count the member in, with fresh networks; or switch to the student."""
+        if stage < len(self.members):
+            self.weights[stage:] = 0
+            self.weights[stage] = 1
+            fresh = PooledDiscriminator(
+                self.spec.channels, self.teacher_size, self.config.pools, self.config.discriminator_width
+            )
+            self.discriminator.load_state_dict(fresh.state_dict())
+            self.members[stage].load_state_dict(self._mask_network(self.config.teacher_depth).state_dict())
+        else:
+            self.distilled.fill_(True)
+
+    def consensus(self, images: Tensor) -> Tensor:
+        """Weighted mean of the members' masks: (B, C, H, W) -> (B, 1, H, W) in [0, 1]."""
+        small = reduce_to(images, self.teacher_size)
+        total = torch.zeros_like(small[:, :1], dtype=torch.float32)
+        for weight, member in zip(self.weights.tolist(), self.members, strict=True):
+            if weight:
+                total = total + weight * torch.sigmoid(member(small).float())
+        masks = total / self.weights.sum().clamp_min(1e-6)
+        if small is images:
+            return masks
+        return nn.functional.interpolate(masks, list(images.shape[2:]), mode="bilinear", align_corners=False)
+
+    def segment(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in [-1, 1] -> (B, 2, H, W)."""
+        if self.student is not None and bool(self.distilled):
+            mask = torch.sigmoid(self.student(images).float())
+        else:
+            mask = self.consensus(images)
+        return torch.cat([1 - mask, mask], 1)
+
+    def samples(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Photos, masks, carved objects on unrelated backgrounds."""
+        mask = self.segment(batch.images)[:, 1:]
+        order = torch.arange(len(batch.images)).roll(1)
+        pasted = alpha_over(batch.images, mask, batch.backgrounds[order])
+        return {"photo": batch.images, "mask": mask * 2 - 1, "pasted": pasted}
+
+

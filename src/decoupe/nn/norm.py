@@ -1,0 +1,57 @@
+"""Normalisation that gives the same result whatever the number of processes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+from decoupe.errors import Fault
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation whose statistics are those of the global batch (also on the CPU, unlike SyncBatchNorm).
+
+    mean and variance over (B, H, W) of all processes; differentiable through the sum over processes.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) -> same shape and dtype."""
+        if not (self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return super().forward(input)
+        x = input.float()
+        count = x.numel() / x.shape[1] * dist.get_world_size()
+        mean = all_reduce(x.sum((0, 2, 3))) / count
+        centred = x - mean[:, None, None]
+        variance = all_reduce(centred.square().sum((0, 2, 3))) / count
+        with torch.no_grad():
+            momentum = self.momentum or 0.1
+
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * count / (count - 1), momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked += 1
+        scaled = centred * (variance + self.eps).rsqrt()[:, None, None]
+        return (scaled * self.weight[:, None, None] + self.bias[:, None, None]).to(input.dtype)
+
+
+def normalise(kind: str, channels: int) -> nn.Module:
+    """"batch" (synchronised), "group" (gcd(channels, 8) groups: a map of single images), or "none"."""
+    if kind == "batch":
+        return BatchNorm2d(channels)
+    if kind == "group":
+        return nn.GroupNorm(math.gcd(channels, 8), channels)
+    if kind == "none":
+        return nn.Identity()
+    raise Fault("norm to be batch, group or none", repr(kind), "choose one of these")
+
+
+def global_mean(values: Tensor) -> Tensor:
+    """Mean over all elements of all processes (equal shapes), differentiable."""
+    mean = values.mean()
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        return all_reduce(mean) / dist.get_world_size()
+    return mean
