@@ -1,0 +1,73 @@
+"""`overlay`: the photo with its regions tinted and outlined, the background left as it is."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from decoupe.export.base import AnyLabels, Segmented, Writer
+from decoupe.export.palette import Colour, is_background
+from decoupe.types import Image
+
+TINT = 0.45
+"""Share of the region's colour in a tinted pixel."""
+QUALITY = 90
+
+
+def as_rgb(image: Image) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 to look at: grey repeated, the first three bands of more."""
+    if image.shape[2] >= 3:
+        return image[..., :3]
+    return np.repeat(image[..., :1], 3, axis=2)
+
+
+def outline(labels: AnyLabels, width: int) -> NDArray[np.bool_]:
+    """(H, W) bool: pixels within `width` of a border between regions."""
+    edge = np.zeros(labels.shape, bool)
+    for axis in (0, 1):
+        size = labels.shape[axis]
+        for step in range(1, min(width, size - 1) + 1):
+            a, b = (np.take(labels, np.arange(size)[s], axis) for s in (slice(None, -step), slice(step, None)))
+            differs = a != b
+            low = [slice(None), slice(None)]
+            high = [slice(None), slice(None)]
+            low[axis], high[axis] = slice(None, -step), slice(step, None)
+            edge[tuple(low)] |= differs
+            edge[tuple(high)] |= differs
+    return edge
+
+
+def paint(image: Image, labels: AnyLabels, names: Sequence[str], colours: Sequence[Colour]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8: `image` with every region but the background tinted, borders drawn in white."""
+    photo = as_rgb(image)
+    table = np.asarray(colours, np.float32)
+    share = np.asarray([0.0 if is_background(name) else TINT for name in names], np.float32)
+    add = np.rint(table * share[:, None]).astype(np.uint8)
+    keep = np.arange(256, dtype=np.float32)[None, :] * (1 - share[:, None])
+    look = np.rint(keep).astype(np.uint8)
+    painted = look[labels[..., None], photo] + add[labels]
+    width = max(1, round(max(labels.shape) / 400))
+    painted[outline(labels, width)] = 255
+    return np.asarray(painted, np.uint8)
+
+
+class OverlayWriter(Writer):
+    """`<image>.overlay.jpg`."""
+
+    NAME: ClassVar[str] = "overlay"
+    SUFFIX: ClassVar[str | None] = ".overlay.jpg"
+    IMAGE: ClassVar[bool] = True
+
+    def write(self, key: str, image: Image | None, regions: Segmented) -> int:
+        """Write the painted photo; returns its size in bytes."""
+        if image is None:
+            raise ValueError("the overlay needs the image")
+        painted = paint(image, regions.labels, regions.names, self.place.colours)
+        buffer = io.BytesIO()
+        Pillow.fromarray(painted).save(buffer, "JPEG", quality=QUALITY)
+        return self.place.put(self.place.file(key, ".overlay.jpg"), buffer.getvalue())
