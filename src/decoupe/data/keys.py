@@ -1,0 +1,72 @@
+"""Keys: for each image a unique, safe, stable relative name under which its outputs are written."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+LONGEST = 200
+"""Bytes (UTF-8) a key has at most, folders included."""
+
+_UNSAFE = frozenset('<>:"|?*\\')
+_DEVICES = frozenset(["con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10))])
+
+
+def keys(names: Sequence[str]) -> list[str]:
+    """One key for each relative file name (with `/`), in order.
+
+    `x/a.jpg` becomes `x/a`. Where that is not unique on every file system (`a.jpg` and `a.png`, `A.PNG` and `a.png`,
+    composed and decomposed accents), all that clash carry their suffix, and if need be a short hash of their name.
+    A key never is empty, absolute, hidden or longer than 200 bytes, and never holds `..`, NUL, control characters
+    or what Windows forbids. Dots in folder names become `_`, so that no folder is taken for an output file.
+    """
+    plain = [safe(name) for name in names]
+    clash = _repeated(plain)
+    suffixed = [
+        _cut(f"{key}_{_clean(PurePosixPath(name).suffix[1:])}", name) if key.casefold() in clash else key
+        for name, key in zip(names, plain, strict=True)
+    ]
+    clash = _repeated(suffixed)
+    out, seen = [], set[str]()
+    for name, key in zip(names, suffixed, strict=True):
+        choice, turn = key, 0
+        while (key.casefold() in clash and turn == 0) or choice.casefold() in seen:
+            choice = _cut(f"{key}_{_hash(name, turn)}", name)
+            turn += 1
+        seen.add(choice.casefold())
+        out.append(choice)
+    return out
+
+
+def safe(name: str) -> str:
+    """A relative file name without its suffix, with every part made harmless."""
+    *folders, last = [part for part in name.split("/") if part not in ("", ".", "..")] or ["image"]
+    stem = PurePosixPath(last).stem if last.strip(".") else last
+    parts = [_clean(folder).replace(".", "_") for folder in folders] + [_clean(stem)]
+    return _cut("/".join(parts), name)
+
+
+def _clean(part: str) -> str:
+    part = unicodedata.normalize("NFC", part)
+    part = "".join("_" if c in _UNSAFE or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in part)
+    part = part.replace("/", "_").strip(" .") or "_"
+    return part + "_" if part.casefold().split(".")[0] in _DEVICES else part
+
+
+def _cut(key: str, name: str) -> str:
+    """The key itself, or when it is too long its beginning and a hash of the name."""
+    raw = key.encode()
+    if len(raw) <= LONGEST:
+        return key
+    return raw[: LONGEST - 10].decode(errors="ignore").rstrip("/ .") + "_" + _hash(name, 0)
+
+
+def _hash(name: str, turn: int) -> str:
+    return hashlib.sha256(f"{turn}:{name}".encode(errors="surrogateescape")).hexdigest()[:8]
+
+
+def _repeated(values: Sequence[str]) -> set[str]:
+    return {value for value, count in Counter(v.casefold() for v in values).items() if count > 1}

@@ -1,0 +1,313 @@
+"""One reader per family of files: Pillow, TIFF with bands, NumPy. Sizes are checked before pixels are read."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+import tifffile
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from PIL import (  # the plug-ins of ALLOWED are imported here, so that Pillow loads no others
+    BmpImagePlugin,
+    GifImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+from PIL import Image as Pillow
+from PIL.ImageFile import ImageFile
+
+from decoupe.data.pixels import on_white, upright
+from decoupe.data.sniff import bytes_words
+
+MAX_PIXELS = 178_956_970
+"""Default of --max-pixels: 13,377 x 13,377."""
+
+ALLOWED = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
+"""What Pillow may try (MPO opens as JPEG). Never EPS, PSD, FITS, PDF...: those run or trust far more than pixels."""
+
+PLUGINS = (
+    BmpImagePlugin,
+    GifImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+_BOMB_BYTES, _BOMB_RATIO = 128_000_000, 500
+_STRIP = 1 << 24
+_ORIENTATION = 274
+
+
+class Unreadable(Exception):
+    """A short reason, in the user's words, why a file gives no pixels."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Pixels as the file holds them."""
+
+    pixels: NDArray[Any]
+    """(H, W, C), upright, in the file's own dtype; alpha already composited."""
+    full: tuple[int, int]
+    """(height, width) of the upright file, before any reduced-size decoding."""
+    bits: int
+    """Bits per sample in the file."""
+    animated: bool = False
+    """Whether there are more frames or pages than the one read."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What one file may cost."""
+
+    pixels: int
+    """--max-pixels."""
+    file: int
+    """Bytes of the file on disk."""
+    trusted: bool = False
+    """Skip the test for absurd compression."""
+
+    def check(self, height: int, width: int, bands: int = 1) -> None:
+        """Refuse a size before anything of that size is allocated."""
+        size = f"{width}x{height}" + (f" with {bands} bands" if bands > 4 else "")
+        if min(height, width, bands) < 1:
+            raise Unreadable(f"no pixels ({size})")
+        if height * width > self.pixels or height * width * bands > 4 * self.pixels:
+            raise Unreadable(f"{size} is more than --max-pixels {self.pixels}")
+        unpacked = height * width * bands
+        if not self.trusted and self.pixels <= MAX_PIXELS and unpacked > max(_BOMB_BYTES, _BOMB_RATIO * self.file):
+            raise Unreadable(
+                f"decompression bomb: {bytes_words(self.file)} claim {size}"
+                f" (if you trust it, pass a --max-pixels above {MAX_PIXELS})"
+            )
+
+
+# --- Pillow ---------------------------------------------------------------------------------------------------------
+
+_quiet_lock = threading.Lock()
+_quiet_depth = 0
+_quiet_undo: list[Any] = []
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Pillow's and tifffile's warnings and lift Pillow's global size limit: `Limit` does that work.
+
+    The settings are global to the process, so the first thread in sets them and the last one out restores them.
+    """
+    global _quiet_depth
+    with _quiet_lock:
+        _quiet_depth += 1
+        if _quiet_depth == 1:
+            keep = warnings.catch_warnings()
+            keep.__enter__()
+            for module in (r"PIL\b", r"tifffile\b"):
+                warnings.filterwarnings("ignore", module=module)
+            _quiet_undo.extend([keep, Pillow.MAX_IMAGE_PIXELS])
+            Pillow.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0:
+                keep, Pillow.MAX_IMAGE_PIXELS = _quiet_undo
+                keep.__exit__(None, None, None)
+                _quiet_undo.clear()
+
+
+for _name in ("PIL", "tifffile"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+
+
+def read_pillow(stream: IO[bytes], limit: Limit, frame: int = 0, hint: int = 0, indices: bool = False) -> Raw:
+    """Decode with Pillow.
+
+    Args:
+        hint: when > 0, JPEGs may be decoded at 1/2, 1/4 or 1/8 size as long as both sides stay >= hint.
+        indices: keep palette indices and 0/1 bits as they are (masks) instead of colours.
+    """
+    image = Pillow.open(stream, formats=ALLOWED)
+    limit.check(image.height, image.width, 3 if image.mode not in ("1", "L", "P", "I;16") else 1)
+    if frame:
+        image.seek(frame)
+    animated = image.format not in ("MPO", "TIFF") and bool(getattr(image, "is_animated", False))
+    full = image.size
+    if hint and image.format == "JPEG" and image.mode in ("L", "RGB"):
+        image.draft(image.mode, (hint, hint))
+    bits = 16 if _sixteen(image) else 32 if image.mode in ("I", "F") else 8
+    image.load()
+    pixels = upright(_array(image, indices), _orientation(image))
+    wide = (pixels.shape[1] > pixels.shape[0]) != (full[0] > full[1])
+    return Raw(pixels, full if wide else (full[1], full[0]), bits, animated)
+
+
+def _sixteen(image: ImageFile) -> bool:
+    """Whether the file holds 16 bits a sample (of colours Pillow keeps the upper 8). Asked before loading."""
+    return ";16" in image.mode or any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def _orientation(image: Pillow.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 a damaged EXIF block must not cost the photo
+        return 1
+
+
+def _array(image: Pillow.Image, indices: bool) -> NDArray[Any]:
+    """(H, W, C) in the image's own depth: colours for palettes, RGB for CMYK and others, alpha put on white."""
+    mode = image.mode
+    if indices and mode in ("1", "P"):
+        return np.asarray(image.getchannel(0) if mode == "P" else image, dtype=np.uint8)[..., None]
+    if mode in ("P", "PA", "LA", "La", "RGBA", "RGBa") and (mode != "P" or "transparency" in image.info):
+        grey = mode in ("LA", "La")
+        return on_white(_strips(image.convert("LA" if grey else "RGBA")))
+    if mode == "P":
+        table = np.zeros((256, 3), np.uint8)
+        colours = np.asarray(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)[:256]
+        table[: len(colours)] = colours
+        return np.asarray(table[_strips(image)[..., 0]])
+    if mode not in ("1", "L", "RGB", "I", "F") and not mode.startswith("I;16"):
+        image = image.convert("RGB")
+    return _strips(image)
+
+
+def _strips(image: Pillow.Image) -> NDArray[Any]:
+    """(H, W, C) copied in row blocks: `np.asarray` of a whole image holds it twice more while it copies."""
+    rows = max(1, _STRIP // image.width)
+    if rows >= image.height:
+        pixels = np.asarray(image)
+        return pixels[..., None] if pixels.ndim == 2 else pixels
+    first = np.asarray(image.crop((0, 0, image.width, 1)))
+    out = np.empty((image.height, *first.shape[1:]), first.dtype)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        out[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return out[..., None] if out.ndim == 2 else out
+
+
+# --- TIFF -----------------------------------------------------------------------------------------------------------
+
+
+def read_tiff(stream: IO[bytes], limit: Limit, frame: int = 0, indices: bool = False) -> Raw:
+    """Plain photos go to Pillow, which knows every compression; everything else keeps all its bands (tifffile).
+
+    In a TIFF every sample is a band: a fourth one may be near infrared whatever its tag says. A (C, H, W) stack
+    written by tifffile, ImageJ or OME as C <= 16 pages is C bands; other pages are frames.
+    """
+    with tifffile.TiffFile(stream) as file:
+        pages = _band_pages(file) if frame == 0 else None
+        page = file.pages[frame]
+        if not isinstance(page, tifffile.TiffPage):
+            page = page.aspage()
+        bands = int(page.samplesperpixel) * (len(pages) if pages else 1)
+        limit.check(int(page.imagelength), int(page.imagewidth), bands)
+        more = pages is None and _has_page(file, 1)
+        plain = page.samplesperpixel in (1, 3) and page.dtype is not None and page.dtype.name in ("bool", "uint8")
+        special = int(page.photometric) not in (0, 1, 2)
+        if pages is None and (special or plain):
+            raw = read_pillow(_rewound(stream), limit, frame, indices=indices)
+            return Raw(raw.pixels, raw.full, raw.bits, more)
+        try:
+            planes = [_page_array(p) for p in pages or [page]]
+        except ValueError as error:
+            if "imagecodecs" not in str(error) or pages or page.samplesperpixel > 4:
+                raise
+            raw = read_pillow(_rewound(stream), limit, frame, indices=indices)
+            return Raw(raw.pixels, raw.full, raw.bits, more)
+        pixels = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
+        tag = page.tags.get(_ORIENTATION)
+        pixels = upright(pixels, int(tag.value) if tag is not None else 1)
+        return Raw(pixels, (pixels.shape[0], pixels.shape[1]), int(page.bitspersample), more)
+
+
+def _rewound(stream: IO[bytes]) -> IO[bytes]:
+    stream.seek(0)
+    return stream
+
+
+def _has_page(file: tifffile.TiffFile, index: int) -> bool:
+    try:
+        return file.pages[index] is not None
+    except Exception:  # noqa: BLE001 whatever the parser raises, there is no such page
+        return False
+
+
+def _band_pages(file: tifffile.TiffFile) -> list[tifffile.TiffPage] | None:
+    """The pages of a (C, H, W) stack whose first axis is bands, or None."""
+    if not (file.is_shaped or file.is_imagej or file.is_ome) or not _has_page(file, 1):
+        return None
+    series = file.series[0]
+    if series.axes not in ("CYX", "QYX", "SYX") or not 2 <= series.shape[0] <= 16:
+        return None
+    if len(series.pages) != series.shape[0]:
+        return None
+    return [page.aspage() if isinstance(page, tifffile.TiffFrame) else page for page in series.pages if page]
+
+
+def _page_array(page: tifffile.TiffPage) -> NDArray[Any]:
+    """(H, W, C) of one page, planar or interleaved; white-is-zero turned to black-is-zero."""
+    pixels = np.asarray(page.asarray(maxworkers=1))
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    elif pixels.ndim == 3 and int(page.planarconfig) == 2:
+        pixels = np.moveaxis(pixels, 0, 2)
+    if pixels.ndim != 3:
+        raise Unreadable(f"a volume of shape {pixels.shape}, not a flat image")
+    return np.invert(pixels) if int(page.photometric) == 0 and pixels.dtype.kind == "u" else pixels
+
+
+# --- NumPy ----------------------------------------------------------------------------------------------------------
+
+
+def read_npy(stream: IO[bytes], limit: Limit, size: int) -> Raw:
+    """A .npy of (H, W), (H, W, C) or (C, H, W): in three axes, the shorter of the first and last is the bands.
+
+    Args:
+        size: bytes the stream holds; the header may not claim more.
+    """
+    version = npy.read_magic(stream)
+    reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, dtype = reader(stream)
+    if dtype.kind not in "buif":
+        raise Unreadable(f"an array of {'pickled objects' if dtype.hasobject else dtype}, not of numbers")
+    if len(shape) not in (2, 3):
+        raise Unreadable(f"an array of shape {shape}, not (H, W) or (H, W, C)")
+    first = len(shape) == 3 and shape[0] < shape[2]
+    height, width, bands = (*shape[1:], shape[0]) if first else (*shape, 1)[:3]
+    limit.check(height, width, bands)
+    count = math.prod(shape) * dtype.itemsize
+    if count > size:
+        raise Unreadable(f"truncated after {bytes_words(size)}")
+    flat = np.frombuffer(stream.read(count), dtype)
+    pixels = flat.reshape(shape, order="F" if fortran else "C")
+    pixels = np.moveaxis(pixels, 0, 2) if first else pixels.reshape(height, width, bands)
+    return Raw(pixels.astype(dtype.newbyteorder("="), copy=False), (height, width), dtype.itemsize * 8)
+
+
+def read_npz(stream: IO[bytes], limit: Limit) -> Raw:
+    """The array named `image`, `img`, `x` or else the first one of a .npz."""
+    with zipfile.ZipFile(stream) as archive:
+        members = {info.filename: info for info in archive.infolist() if info.filename.endswith(".npy")}
+        if not members:
+            raise Unreadable("not an image (zip archive)")
+        name = next((n for n in ("image.npy", "img.npy", "x.npy") if n in members), next(iter(members)))
+        size = members[name].file_size
+        if size > 32 * limit.pixels + 4096:
+            raise Unreadable(f"an array of {bytes_words(size)} is more than --max-pixels {limit.pixels}")
+        with archive.open(members[name]) as member:
+            return read_npy(member, limit, size)
