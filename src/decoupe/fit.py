@@ -18,14 +18,14 @@ import torch
 from decoupe.data import prepare
 from decoupe.engine import launch, selection
 from decoupe.engine.launch import World
-from decoupe.engine.loop import Loop
+from decoupe.engine.loop import GaveUp, Loop
 from decoupe.engine.progress import Reporter, Silent
-from decoupe.engine.runfolder import Run
-from decoupe.engine.tensors import save_tensors
+from decoupe.engine.runfolder import Candidate, Run
+from decoupe.engine.tensors import load_tensors, pack_tensors
 from decoupe.errors import Fault, Interrupted, UsageFault
 from decoupe.methods import ROOMS
 from decoupe.methods.config import in_range, read_config
-from decoupe.methods.room import Room, TrainingData
+from decoupe.methods.room import Room
 from decoupe.model import Model, build_room
 
 Images = str | Path | Sequence[str | Path]
@@ -118,7 +118,9 @@ def _config(room: str, settings: Mapping[str, Any]) -> Any:
     kind, presets = ROOMS[room].config(), ROOMS[room].presets()
     name = settings["preset"]
     if name is not None and name not in presets:
-        raise UsageFault(f"a preset of {room} ({', '.join(presets) or 'it has none'})", repr(name), "choose one of these")
+        raise UsageFault(
+            f"a preset of {room} ({', '.join(presets) or 'it has none'})", repr(name), "choose one of these"
+        )
     base = dataclasses.asdict(presets[name] if name is not None else kind())
     given = dict(settings["options"])
     if settings["size"] is not None:
@@ -178,7 +180,10 @@ def _hardware() -> str:
 
 def _fit(run: Run, reporter: Reporter, here: World, started: float, resume: bool) -> Model:
     """The work itself, with the run's recorded settings."""
-    settings, config = run.info["settings"], read_config(ROOMS[run.info["room"]].config(), run.info["config"], "run.json")
+    settings, config = (
+        run.info["settings"],
+        read_config(ROOMS[run.info["room"]].config(), run.info["config"], "run.json"),
+    )
     device = torch.device("cuda", here.local_rank) if torch.cuda.is_available() else torch.device("cpu")
     reporter.header(f"decoupe {_versions()['decoupe']} · {_hardware()} · torch {torch.__version__}", str(run.path))
     with launch.first_goes_first(here):
@@ -194,10 +199,18 @@ def _fit(run: Run, reporter: Reporter, here: World, started: float, resume: bool
         batch=_batch(config, here), seed=settings["seed"], budget=(settings["images_seen"], seconds),
         started=started, device=device,
     )  # fmt: skip
-    if run.info["status"] != "done" or resume:
+    trouble = None
+    try:
         loop.train(resume)
+    except GaveUp as gave_up:
+        trouble = str(gave_up)
     if here.first:
-        finish(run, loop, reporter)
+        finish(run, loop, reporter, trouble)
+    if trouble is not None:
+        raise Fault(
+            "training to stay healthy", trouble,
+            f"see {run.path}/report.html; try another --preset, more images or a larger --size",
+        )  # fmt: skip
     launch.share_text("", here)
     return Model(Run.open(run.path), device=str(device))
 
@@ -206,7 +219,9 @@ def _batch(config: Any, here: World) -> int:
     """The share of the effective batch that falls to this process. Fault if it does not divide."""
     batch = int(getattr(config, "batch", 1))
     if batch % here.size:
-        raise Fault(f"a batch divisible by {here.size} processes", str(batch), f"set --batch to a multiple of {here.size}")
+        raise Fault(
+            f"a batch divisible by {here.size} processes", str(batch), f"set --batch to a multiple of {here.size}"
+        )
     return batch // here.size
 
 
@@ -224,40 +239,39 @@ def _record_data(run: Run, data: prepare.Prepared, here: World, resume: bool) ->
     run.info["spec"] = dataclasses.asdict(data.training.spec)
 
 
-def finish(run: Run, loop: Loop, reporter: Reporter) -> None:
-    """Choose without labels, write weights.safetensors and names.json, say what was found, write the report."""
-    room: Room = loop.room
-    chosen = selection.choose(run.candidates())
-    about = {"room": run.info["room"], "config": run.info["config"], "spec": run.info["spec"]}
-    name = "weights.safetensors"
-    if chosen is not None:
-        from decoupe.engine.tensors import load_tensors
+def finish(run: Run, loop: Loop, reporter: Reporter, trouble: str | None) -> None:
+    """Choose without labels, write weights.safetensors and names.json, say what was found, write the report.
 
-        tensors, _ = load_tensors(run.verify(str(chosen.path.relative_to(run.path))))
-    else:
-        tensors = loop.weights()
-    run.info["files"][name] = save_tensors(run.path / name, tensors, about)
+    `trouble`: how training collapsed for good; then nothing is chosen and the run says so.
+    """
+    room: Room = loop.room
+    chosen = selection.choose(run.candidates()) if trouble is None else None
+    about = {"room": run.info["room"], "config": run.info["config"], "spec": run.info["spec"]}
+    if trouble is None:
+        source = chosen and run.verify(str(chosen.path.relative_to(run.path)))
+        tensors = load_tensors(source)[0] if source else loop.weights()
+        run.write_bytes("weights.safetensors", pack_tensors(tensors, about))
     restarts = loop.counters.restarts
-    healthy = chosen is not None or not room.stages()
+    sentence = _sentence(trouble, restarts, chosen)
     run.commit(
-        status="done",
+        status="done" if trouble is None else "collapsed",
         finished=datetime.now().astimezone().isoformat(timespec="seconds"),
         seconds=round(loop.counters.seconds, 1),
         images_seen=loop.counters.images,
         selection=None if chosen is None else {"images": chosen.images, "score": chosen.score},
-        health={"healthy": healthy, "restarts": restarts, "sentence": _sentence(healthy, restarts, chosen)},
+        health={"healthy": trouble is None, "restarts": restarts, "sentence": sentence},
     )
     if not run.names:
         run.set_names(room.regions)
-    reporter.done(run.info["health"]["sentence"])
+    reporter.done(sentence)
 
 
-def _sentence(healthy: bool, restarts: Sequence[Any], chosen: Any) -> str:
-    if not healthy:
-        return "collapsed: no healthy snapshot; do not use these masks"
-    times = f"{len(restarts)} restart{'s' if len(restarts) != 1 else ''} after collapse" if restarts else "no collapse"
+def _sentence(trouble: str | None, restarts: Sequence[Any], chosen: Candidate | None) -> str:
+    if trouble is not None:
+        return f"collapsed: {trouble}; there are no masks to use"
     if chosen is None:
         return "healthy: fitted in closed form"
+    times = f"{len(restarts)} restart{'s' if len(restarts) != 1 else ''} after collapse" if restarts else "no collapse"
     return f"healthy: {times}; picked image {chosen.images:,} by its label-free score (no labels)"
 
 

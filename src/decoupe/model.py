@@ -87,7 +87,8 @@ class Model:
             wrong = {k for k in own if k.startswith(tuple(self.room.inference))} - set(tensors)
         if wrong:
             raise Fault(
-                f"weights of a {self.room.NAME} room of this configuration", f"other tensors ({min(wrong)})",
+                f"weights of a {self.room.NAME} room of this configuration",
+                f"other tensors ({min(wrong)})",
                 "use the weights and run.json of one run",
             )
 

@@ -69,9 +69,7 @@ def join(here: World) -> None:
     os.environ.setdefault("NCCL_SOCKET_IFNAME", os.environ["GLOO_SOCKET_IFNAME"])
     meeting = os.environ.get("DECOUPE_MEETING") or str(
         Path(tempfile.gettempdir())
-        / "-".join(
-            ("decoupe", str(os.getppid()), os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-        )
+        / "-".join(("decoupe", str(os.getppid()), os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
     )
     dist.init_process_group(backend, init_method=f"file://{meeting}", rank=here.rank, world_size=here.size)
 

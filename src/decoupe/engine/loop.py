@@ -5,11 +5,11 @@ Read `Loop._train` first: it is the whole of training. Everything else here is w
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from decoupe.engine.runfolder import Run
 from decoupe.engine.schedule import Plan, plan
 from decoupe.engine.seeding import image_indices, mix
 from decoupe.engine.tensors import save_tensors
-from decoupe.errors import Fault, Interrupted
+from decoupe.errors import Interrupted
 from decoupe.methods.room import Batch, Draw, Phase, Room, Stage, TrainingData
 
 RESTARTS = 3
@@ -47,6 +47,10 @@ def to_unit(images: Any, device: torch.device) -> Tensor:
 
 class Collapse(Exception):
     """Training has collapsed; the message is one sentence."""
+
+
+class GaveUp(Exception):
+    """Collapsed again after the last restart; the message says how."""
 
 
 class Loop:
@@ -226,13 +230,11 @@ class Loop:
             "healthy": seen.trouble is None,
         }
         self._write_row(row)
-        if seen.trouble and (stage.watched or not seen.finite):
+        if seen.trouble and (target.progress(counters) >= stage.watched_from or not seen.finite):
             raise Collapse(f"{seen.trouble} (image {counters.images:,})")
         self._healthy = self._save(self._optimisers())
 
-    def _keep(
-        self, stage: Stage, target: Plan, seen: health.Health, score: float | None, images: Tensor
-    ) -> None:
+    def _keep(self, stage: Stage, target: Plan, seen: health.Health, score: float | None, images: Tensor) -> None:
         """Write the candidate's weights and the sample grid."""
         counters = self.counters
         rows = self.room.samples(Batch(images[:8], images[:8], Draw(0, 8, device=self.device), 0.0))
@@ -283,10 +285,7 @@ class Loop:
         counters = self.counters
         number = len(counters.restarts) + 1
         if number > RESTARTS:
-            raise Fault(
-                "training to stay healthy", f"{trouble}; restart {RESTARTS} of {RESTARTS} failed too",
-                "try another --preset, more images or a larger --size; the report shows what happened",
-            )
+            raise GaveUp(f"{trouble}; restart {RESTARTS} of {RESTARTS} failed too")
         record = {"images": counters.images, "trouble": trouble, "seed": counters.seed + 1000 * number}
         counters.restarts = [*counters.restarts, record]
         entries = [n for n in self.run.info["files"] if n.endswith(f"-{counters.stage}-entry/state.safetensors")]
@@ -318,6 +317,7 @@ class Loop:
             self.reporter.note(words)
             if self.here.first:
                 self.run.commit(precision=chosen)
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         fabric = Fabric(
             accelerator=self.device.type,
             devices=self.here.local_size,
@@ -356,7 +356,9 @@ class Loop:
         self.reporter.update(counters.stage_images, speed, left, losses, self._areas)
         row = {"images": counters.images, "stage": stage.name, "step": counters.step}
         finite = {name: value for name, value in losses.items() if np.isfinite(value)}
-        self._write_row(row | {"seconds": round(counters.seconds, 3), "images_per_s": round(speed, 2), "losses": finite})
+        self._write_row(
+            row | {"seconds": round(counters.seconds, 3), "images_per_s": round(speed, 2), "losses": finite}
+        )
         self._logged, self._logged_images = now, counters.images
         if now - self._saved > AUTOSAVE_S:
             self._save(self._optimisers())

@@ -143,7 +143,9 @@ class Run:
             with (self.path / "metrics.jsonl").open("ab") as file:
                 file.write(dump_json(row, indent=None))
         except OSError as error:
-            raise Fault("to append to metrics.jsonl", error.strerror or str(error), "free space, then --resume") from error
+            raise Fault(
+                "to append to metrics.jsonl", error.strerror or str(error), "free space, then --resume"
+            ) from error
 
     def metrics(self) -> list[dict[str, Any]]:
         """Rows of metrics.jsonl in order; a line cut by a crash is left out."""
@@ -186,9 +188,7 @@ class Run:
         """Groups of region indices that are shown as one; the lowest index of a group gives its name."""
         return [[int(i) for i in group] for group in self._naming["merge"]]
 
-    def set_names(
-        self, names: Sequence[str], merge: Sequence[Sequence[int]] = (), colours: Sequence[str] = ()
-    ) -> None:
+    def set_names(self, names: Sequence[str], merge: Sequence[Sequence[int]] = (), colours: Sequence[str] = ()) -> None:
         """Write names.json."""
         content = {"names": list(names), "merge": [list(g) for g in merge], "colours": list(colours)}
         self.write_bytes("names.json", dump_json(content))
@@ -202,7 +202,9 @@ class Run:
             except OSError as error:
                 file.seek(0)
                 raise Fault(
-                    f"{self.path} to be free", f"in use by {file.read().strip()}", "wait for it, or choose another --run"
+                    f"{self.path} to be free",
+                    f"in use by {file.read().strip()}",
+                    "wait for it, or choose another --run",
                 ) from error
             file.truncate(0)
             file.write(f"process {os.getpid()} (started {time.strftime('%H:%M')})")

@@ -18,13 +18,17 @@ HEADER_LIMIT = 16 * 1024 * 1024
 BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "U8": 1, "I8": 1, "BOOL": 1}
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> str:
-    """Write named tensors and a JSON-able description atomically; returns the file's SHA-256."""
+def pack_tensors(tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> bytes:
+    """Named tensors and a JSON-able description as the bytes of a safetensors file."""
     from safetensors.torch import save
 
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"decoupe": json.dumps(about, allow_nan=False)} if about is not None else None
-    return write_atomic(path, save(flat, metadata))
+    return save(flat, {"decoupe": json.dumps(about, allow_nan=False)} if about is not None else None)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> str:
+    """Write `pack_tensors` atomically; returns the file's SHA-256."""
+    return write_atomic(path, pack_tensors(tensors, about))
 
 
 def _refuse(path: Path, got: str) -> Fault:

@@ -16,7 +16,9 @@ C = TypeVar("C")
 def in_range(name: str, value: float | None, low: float, high: float) -> None:
     """Fault unless low <= value <= high (None passes)."""
     if value is not None and not low <= value <= high:
-        raise Fault(f"{name} between {low:g} and {high:g}", f"{value:g}", f"choose --{name.replace('_', '-')} in that range")
+        raise Fault(
+            f"{name} between {low:g} and {high:g}", f"{value:g}", f"choose --{name.replace('_', '-')} in that range"
+        )
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

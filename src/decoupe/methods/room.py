@@ -133,8 +133,8 @@ class Stage:
     """Never longer than `images`, however large the budget: what is left over goes to later stages."""
     checks: int = 8
     """Checks (health, label-free score, sample grid, checkpoint) during the stage, evenly spread."""
-    watched: bool = True
-    """Whether collapse of what `segment` gives restarts the stage."""
+    watched_from: float = 0.3
+    """Share of the stage after which collapse of what `segment` gives restarts it (before, networks are still raw)."""
 
 
 class Room(nn.Module, ABC):

@@ -39,7 +39,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 def normalise(kind: str, channels: int) -> nn.Module:
-    """"batch" (synchronised), "group" (gcd(channels, 8) groups: a map of single images), or "none"."""
+    """ "batch" (synchronised), "group" (gcd(channels, 8) groups: a map of single images), or "none"."""
     if kind == "batch":
         return BatchNorm2d(channels)
     if kind == "group":

@@ -132,4 +132,6 @@ class PooledDiscriminator(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, C, S, S) -> one map of scores per pooling."""
-        return [view(F.avg_pool2d(images, p) if p > 1 else images) for p, view in zip(self.pools, self.views, strict=True)]
+        return [
+            view(F.avg_pool2d(images, p) if p > 1 else images) for p, view in zip(self.pools, self.views, strict=True)
+        ]

@@ -107,7 +107,9 @@ class MaskPhase(Phase):
         )
         if config.batch_area_weight:
             mean = global_mean(instance.mask)
-            area = area + config.batch_area_weight * losses.batch_area_penalty(mean, config.area, config.batch_area_margin)
+            area = area + config.batch_area_weight * losses.batch_area_penalty(
+                mean, config.area, config.batch_area_margin
+            )
         logged = {"G": adversarial.detach(), "area": area.detach(), "object": instance.mask.detach().mean()}
         return adversarial + area, logged
 
@@ -246,5 +248,3 @@ class Independence(Room):
         order = torch.arange(len(batch.images)).roll(1)
         pasted = alpha_over(batch.images, mask, batch.backgrounds[order])
         return {"photo": batch.images, "mask": mask * 2 - 1, "pasted": pasted}
-
-
