@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from decoupe.data.synthetic import objects, writer
+from decoupe.data.synthetic import objects, scenes, writer
 from decoupe.data.synthetic.canvas import Canvas
 from decoupe.data.synthetic.scene import Layer, Scene, finish, mix, over, quantise
 from decoupe.errors import UsageFault
@@ -21,6 +21,7 @@ SMALLEST = 32
 
 _Painter = Callable[[np.random.Generator, Canvas], list[Layer]]
 _PAINTERS: dict[str, tuple[_Painter, tuple[str, ...], int]] = {
+    "scenes": (scenes.render_layers, scenes.CLASSES, scenes.BANDS),
     "objects": (objects.render_layers, objects.CLASSES, objects.BANDS),
 }
 

@@ -12,6 +12,9 @@ from decoupe.data.synthetic.canvas import Canvas, Field, downsample
 GRAIN = 0.012
 """Deviation of the camera noise, of the full range."""
 
+GLOW = (1.0, 0.93, 0.74)
+"""Colour of lamplight."""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -20,7 +23,7 @@ class Scene:
     image: (H, W, C) uint8. mask: (H, W) uint8, the VISIBLE class of each pixel, an index into `classes`.
     layers: (L, H, W, C+1) float32, premultiplied, 0..1, back to front; layer 0 is opaque; laid over one another they give
     `image` to rounding. A shadow belongs to the layer of what casts it. removed: name -> (H, W, C) uint8, the image
-    without what bears that name. tags: the names visible in the image. boxes: (name, x0, y0, x1, y1) in px, right and
+    without what bears that name. tags: the classes visible in the image (but `background`). boxes: (name, x0, y0, x1, y1) in px, right and
     lower ends exclusive, tight around the visible pixels. instances: (H, W) uint16, 0 where there is no object.
     """
 
@@ -50,19 +53,26 @@ class Layer:
     """(H, W) instance ids of a layer of several disjoint instances; None: `solid` is the one instance."""
 
 
-def paint(canvas: Canvas, rgb: Field, alpha: Field | None, shadow: Field | None = None) -> tuple[Field, Field]:
+def paint(canvas: Canvas, rgb: Field, alpha: Field | None, shadow: Field | None = None, glow: Field | None = None
+          ) -> tuple[Field, Field]:
     """Colours (2H, 2W, bands) and coverage (2H, 2W) -> premultiplied (H, W, bands + 1) and (H, W) coverage without shadow.
 
-    The camera noise is put into the colours here; `shadow` (2H, 2W) darkens what lies below, outside the coverage.
+    The camera noise is put into the colours here; `shadow` (2H, 2W) darkens what lies below, outside the coverage, and
+    `glow` brightens it towards warm white.
     """
     rgb = np.clip(rgb + canvas.grain * np.float32(GRAIN), 0, 1)
     if alpha is None:
         alpha = np.ones(canvas.shape, np.float32)
     sheet = np.empty((*canvas.shape, rgb.shape[-1] + 1), np.float32)
     np.multiply(rgb, alpha[..., None], out=sheet[..., :-1])
-    sheet[..., -1] = alpha if shadow is None else alpha + shadow * (1 - alpha)
-    out = downsample(sheet)
-    return out, out[..., -1].copy() if shadow is None else downsample(alpha)
+    sheet[..., -1] = alpha
+    for veil, tone in ((shadow, (0.0, 0.0, 0.0)), (glow, GLOW)):
+        if veil is not None:
+            below = veil * (1 - sheet[..., -1])
+            sheet[..., -1] += below
+            if any(tone):
+                sheet[..., :-1] += below[..., None] * np.asarray(tone, np.float32)
+    return downsample(sheet), downsample(alpha)
 
 
 def over(layers: list[Field]) -> Field:
@@ -90,7 +100,7 @@ def finish(layers: list[Layer], classes: tuple[str, ...], channels: int) -> Scen
         removed[name] = quantise(over(kept))
     boxes = _boxes(layers, instances)
     present = np.bincount(mask.ravel(), minlength=len(classes)) > 0
-    tags = tuple(name for name, there in zip(classes, present, strict=True) if there)
+    tags = tuple(name for name, there in zip(classes, present, strict=True) if there and name != "background")
     return Scene(quantise(over(painted)), mask, classes, np.stack(painted), removed, tags, boxes, instances)
 
 

@@ -21,7 +21,7 @@ def rotated(canvas: Canvas, angle: float) -> tuple[Field, Field]:
 
 def clouds(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
     """Soft blotches with finer blotches in them."""
-    return 0.5 + 0.5 * noise(rng, canvas, 5 / scale, octaves=4, gain=0.6)
+    return np.asarray(0.5 + 0.5 * noise(rng, canvas, 5 / scale, octaves=4, gain=0.6), np.float32)
 
 
 def stripes(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
@@ -29,7 +29,7 @@ def stripes(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
     u, _ = rotated(canvas, rng.uniform(0, np.pi))
     bend = noise(rng, canvas, 3, octaves=2) * np.float32(rng.uniform(0.3, 1.6))
     wave = np.sin(u * np.float32(2 * np.pi * rng.uniform(6, 11) / scale) + bend * 2)
-    return 0.5 + 0.4 * wave + 0.18 * noise(rng, canvas, 24)
+    return np.asarray(0.5 + 0.4 * wave + 0.18 * noise(rng, canvas, 24), np.float32)
 
 
 def waves(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
@@ -37,7 +37,7 @@ def waves(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
     u, v = rotated(canvas, rng.uniform(-0.5, 0.5) + np.pi / 2)
     bend = noise_at(rng, v * np.float32(3 / scale), u * np.float32(7 / scale)) * np.float32(3.5)
     crest = 1 - np.abs(np.sin(u * np.float32(np.pi * 7 / scale) + bend))
-    return 0.15 + 0.75 * crest * crest + 0.22 * noise(rng, canvas, 16, octaves=2)
+    return np.asarray(0.15 + 0.75 * crest * crest + 0.22 * noise(rng, canvas, 16, octaves=2), np.float32)
 
 
 def fur(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
@@ -46,7 +46,7 @@ def fur(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
     bend = noise(rng, canvas, 2.5) * np.float32(0.09)
     strands = noise_at(rng, (u + bend) * np.float32(26 / scale), v * np.float32(4 / scale))
     thick = noise_at(rng, (u + bend) * np.float32(9 / scale), v * np.float32(2 / scale))
-    return 0.5 + 0.42 * strands + 0.34 * thick
+    return np.asarray(0.5 + 0.42 * strands + 0.34 * thick, np.float32)
 
 
 def bark(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
@@ -54,7 +54,7 @@ def bark(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
     u, v = rotated(canvas, rng.uniform(0, np.pi))
     bend = noise(rng, canvas, 4, octaves=2) * np.float32(0.07)
     ridge = np.abs(noise_at(rng, (u + bend) * np.float32(12 / scale), v * np.float32(3.5 / scale)))
-    return smoothstep(0.02, 0.45, ridge) * 0.8 + 0.1 + 0.2 * noise(rng, canvas, 20, octaves=2)
+    return np.asarray(smoothstep(0.02, 0.45, ridge) * 0.8 + 0.1 + 0.2 * noise(rng, canvas, 20, octaves=2), np.float32)
 
 
 def checks(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
@@ -63,7 +63,7 @@ def checks(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
     k = np.float32(2 * np.pi * rng.uniform(4, 6.5) / scale)
     sharp = np.float32(4)
     first, second = np.clip(np.sin(u * k) * sharp, -1, 1), np.clip(np.sin(v * k) * sharp, -1, 1)
-    return 0.5 + 0.22 * first + 0.22 * second + 0.16 * noise(rng, canvas, 26, octaves=2)
+    return np.asarray(0.5 + 0.22 * first + 0.22 * second + 0.16 * noise(rng, canvas, 26, octaves=2), np.float32)
 
 
 def bricks(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
@@ -110,14 +110,14 @@ def stones(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
     """Pebbles: each a tone, darker towards its border."""
     first, second, tone = cells(rng, canvas, rng.uniform(6, 9) / scale)
     rim = smoothstep(0.02, 0.35, second - first)
-    return (0.25 + 0.75 * tone) * (0.25 + 0.75 * rim) + 0.12 * noise(rng, canvas, 22, octaves=2)
+    return np.asarray((0.25 + 0.75 * tone) * (0.25 + 0.75 * rim) + 0.12 * noise(rng, canvas, 22, octaves=2), np.float32)
 
 
 def mosaic(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
     """Cracked ground: plates of about one tone with thin cracks."""
     first, second, tone = cells(rng, canvas, rng.uniform(4, 7) / scale)
     crack = smoothstep(0.01, 0.1, second - first)
-    return (0.45 + 0.4 * tone) * (0.1 + 0.9 * crack) + 0.16 * noise(rng, canvas, 18, octaves=2)
+    return np.asarray((0.45 + 0.4 * tone) * (0.1 + 0.9 * crack) + 0.16 * noise(rng, canvas, 18, octaves=2), np.float32)
 
 
 def speckle(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
