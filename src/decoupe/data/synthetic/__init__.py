@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from decoupe.data.synthetic import objects, scenes, writer
+from decoupe.data.synthetic import cluster, objects, scenes, writer
 from decoupe.data.synthetic.canvas import Canvas
 from decoupe.data.synthetic.scene import Layer, Scene, finish, mix, over, quantise
 from decoupe.errors import UsageFault
@@ -19,10 +19,11 @@ KINDS = ("scenes", "objects", "cluster", "aerial")
 SMALLEST = 32
 """Smallest height and width, px."""
 
-_Painter = Callable[[np.random.Generator, Canvas], list[Layer]]
+_Painter = Callable[[np.random.Generator, Canvas, int], list[Layer]]
 _PAINTERS: dict[str, tuple[_Painter, tuple[str, ...], int]] = {
-    "scenes": (scenes.render_layers, scenes.CLASSES, scenes.BANDS),
-    "objects": (objects.render_layers, objects.CLASSES, objects.BANDS),
+    "scenes": (lambda rng, canvas, _: scenes.render_layers(rng, canvas), scenes.CLASSES, scenes.BANDS),
+    "objects": (lambda rng, canvas, _: objects.render_layers(rng, canvas), objects.CLASSES, objects.BANDS),
+    "cluster": (cluster.render_layers, cluster.CLASSES, cluster.BANDS),
 }
 
 
@@ -36,7 +37,7 @@ def render(
     Raises UsageFault for an unknown kind, too small a size, no channels, a negative seed or index.
     """
     painter, classes, bands = _painter(kind)
-    layers = painter(*_start(kind, seed, index, size))
+    layers = painter(*_start(kind, seed, index, size), index)
     return finish(layers, classes, _channels(channels, bands))
 
 

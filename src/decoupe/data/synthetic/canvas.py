@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +12,16 @@ Field = NDArray[np.float32]
 """(2H, 2W) or (2H, 2W, 3) float32 on the supersampled sheet."""
 
 SUPERSAMPLING = 2
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of the sheet: its slices, and the coordinates of its pixels (1, w) and (h, 1) in units."""
+
+    rows: slice
+    columns: slice
+    x: Field
+    y: Field
 
 
 class Canvas:
@@ -28,6 +39,17 @@ class Canvas:
         self.x: Field = ((np.arange(self.shape[1], dtype=np.float32) + np.float32(0.5)) / np.float32(self.unit))[None, :]
         self.y: Field = ((np.arange(self.shape[0], dtype=np.float32) + np.float32(0.5)) / np.float32(self.unit))[:, None]
         self._grain_rng = rng.spawn(1)[0]
+
+    def window(self, x: float, y: float, radius: float) -> Window | None:
+        """The part of the sheet within `radius` units of a point; None if that lies outside."""
+        ends = []
+        for centre, length in ((y, self.shape[0]), (x, self.shape[1])):
+            low = max(0, int(np.floor((centre - radius) * self.unit)) - 1)
+            high = min(length, int(np.ceil((centre + radius) * self.unit)) + 1)
+            if low >= high:
+                return None
+            ends.append(slice(low, high))
+        return Window(ends[0], ends[1], self.x[:, ends[1]], self.y[ends[0]])
 
     @cached_property
     def grain(self) -> Field:

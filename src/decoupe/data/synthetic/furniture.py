@@ -35,24 +35,33 @@ def _blank(camera: Camera, tone: Colour) -> Field:
     return np.broadcast_to(tone, (*camera.canvas.shape, 3)).astype(np.float32)
 
 
-def _wall_face(rng: np.random.Generator, camera: Camera, width: float, height: float, sill: float) -> tuple[Face, float]:
-    """A rectangle on a wall that the viewer sees, and its distance."""
+def _wall_face(rng: np.random.Generator, camera: Camera, width: float, height: float, sill: float
+               ) -> tuple[Face, float] | None:
+    """A free rectangle on a wall, and its distance; None where there is no room left."""
     w, h, d = camera.size
     side = str(rng.choice(["back", "back", "left", "right"]))
     if side == "back":
-        x = rng.uniform(0.15, max(0.2, w - width - 0.15))
-        corner, u = vec(x, sill, d - 0.01), vec(width, 0, 0)
+        start = rng.uniform(0.15, max(0.2, w - width - 0.15))
+        corner, u = vec(start, sill, d - 0.01), vec(width, 0, 0)
     else:
-        z = rng.uniform(d * 0.45, max(d * 0.46, d - width - 0.2))
-        corner, u = (vec(0.01, sill, z), vec(0, 0, width)) if side == "left" else (vec(w - 0.01, sill, z + width), vec(0, 0, -width))
+        start = rng.uniform(d * 0.45, max(d * 0.46, d - width - 0.2))
+        corner, u = vec(0.01, sill, start), vec(0, 0, width)
+        if side == "right":
+            corner, u = vec(w - 0.01, sill, start + width), vec(0, 0, -width)
+    if any(wall == side and start < end + 0.1 and start + width > begin - 0.1 for wall, begin, end in camera.hung):
+        return None
+    camera.hung.append((side, float(start), float(start + width)))
     face = camera.face(corner, u, vec(0, height, 0))
     return face, 50 + float(np.linalg.norm(corner + u / 2 - camera.eye))
 
 
 def window(rng: np.random.Generator, camera: Camera, taken: Places) -> Item | None:
     """A window with what lies outside, maybe with curtains."""
-    width, height = rng.uniform(0.9, 1.9), rng.uniform(1.0, 1.5)
-    face, distance = _wall_face(rng, camera, width, height, rng.uniform(0.7, 0.95))
+    width, height = rng.uniform(1.0, 2.1), rng.uniform(1.05, 1.5)
+    placed = _wall_face(rng, camera, width, height, rng.uniform(0.7, 0.95))
+    if placed is None:
+        return None
+    face, distance = placed
     rgb = _outside(rng, face)
     frame = colour(rng.choice([0.92, 0.3, 0.6]), rng.uniform(0.05, 0.12), 0.25)
     panes = int(rng.integers(1, 4))
@@ -90,7 +99,10 @@ def _outside(rng: np.random.Generator, face: Face) -> Field:
 def picture(rng: np.random.Generator, camera: Camera, taken: Places) -> Item | None:
     """A framed picture."""
     width, height = rng.uniform(0.4, 1.0), rng.uniform(0.4, 0.8)
-    face, distance = _wall_face(rng, camera, width, height, rng.uniform(1.25, 1.6))
+    placed = _wall_face(rng, camera, width, height, rng.uniform(1.25, 1.6))
+    if placed is None:
+        return None
+    face, distance = placed
     stops = [colour(t, rng.uniform(0, 1), rng.uniform(0.3, 0.9)) for t in rng.permutation([0.25, 0.5, 0.75])]
     field = 0.5 + 0.5 * noise_at(rng, face.u * 3 + 30, face.v * 3 + 30) + 0.2 * np.sin(face.v * np.float32(rng.uniform(2, 20)))
     rgb = ramp(stops, np.asarray(field, np.float32))
@@ -187,7 +199,7 @@ def bed(rng: np.random.Generator, camera: Camera, taken: Places) -> Item | None:
     rgb, coverage = _blank(camera, wood), board.coverage
     for _, face, light in board.faces():
         _lay(rgb, wood * np.float32(light * 0.95), face.coverage)
-    body = Box(camera, vec(x0, 0.06, z0), vec(x1, height, z1))
+    body = Box(camera, vec(x0, 0.0, z0), vec(x1, height, z1))
     coverage = np.maximum(coverage, body.coverage)
     style, tuck = int(rng.integers(0, 4)), np.float32(rng.uniform(0.55, 0.75))
     lengthwise = {"back": lambda f: 1 - f.v, "left": lambda f: f.u, "right": lambda f: 1 - f.u}[wall]
@@ -327,7 +339,7 @@ def plant(rng: np.random.Generator, camera: Camera, taken: Places) -> Item | Non
         p = (du * np.float32(along[0]) + dv * np.float32(along[1])) / np.float32(length * 0.5)
         q = (dv * np.float32(along[0]) - du * np.float32(along[1])) / np.float32(length * rng.uniform(0.11, 0.17))
         leaf = edge(canvas, np.asarray((1 - np.sqrt(p * p + q * q)) * np.float32(length * 0.13)))
-        tone = colour(rng.uniform(0.25, 0.5), hue + rng.normal(0, 0.02), 0.75)
+        tone = colour(rng.uniform(0.2, 0.45), hue + rng.normal(0, 0.025), 0.5)
         _lay(rgb, tone * (1 - np.float32(0.25) * np.tanh(q * 2))[..., None], leaf)
         coverage = np.maximum(coverage, leaf)
     shadow = camera.shade(foot[0] - 0.2, foot[0] + 0.2, foot[2] - 0.2, foot[2] + 0.2, 0.35)

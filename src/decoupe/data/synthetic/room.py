@@ -35,6 +35,7 @@ class Camera:
         self.right = vec(cy, 0, -sy)
         self.up = vec(-sy * sp, cp, -cy * sp)
         self.ahead = vec(sy * cp, sp, cy * cp)
+        self.hung: list[tuple[str, float, float]] = []
         self.middle = (canvas.extent_x / 2, canvas.extent_y / 2)
 
     def project(self, point: Vector) -> NDArray[np.float64]:
@@ -158,7 +159,6 @@ class Face:
         self.v: Field = (reach * camera.along(v) - np.float32(float(v @ (corner - camera.eye)))) * np.float32(1 / (v @ v))
         self.u, self.v = np.clip(self.u, -40, 40), np.clip(self.v, -40, 40)
         ring = np.array([camera.project(p) for p in (corner, corner + u, corner + u + v, corner + v)])
-        self.seen = float(normal @ (corner - camera.eye)) * 1.0
         self.distance = convex(camera.canvas, ring)
         self.coverage = edge(camera.canvas, self.distance)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from decoupe.data.synthetic.canvas import Canvas, Field, colour, edge, noise, noise_at, ramp, smoothstep
+from decoupe.data.synthetic.canvas import Canvas, Field, colour, noise, noise_at, ramp, smoothstep
 from decoupe.data.synthetic.furniture import Item, bed, lamp, picture, plant, rug, wardrobe, window
 from decoupe.data.synthetic.room import Camera
 from decoupe.data.synthetic.scene import Layer, paint
@@ -133,5 +132,3 @@ def _floor(rng: np.random.Generator, camera: Camera) -> Field:
     pile = noise_at(rng, x * 14 + 300, z * 14 + 300) * 0.3 + noise_at(rng, x * 3 + 300, z * 3 + 300) * 0.25
     return ramp(stops, np.asarray(0.5 + pile, np.float32))
 
-
-_ = (NDArray, edge)
