@@ -20,6 +20,7 @@ import zipfile
 import zlib
 from contextlib import nullcontext
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
@@ -50,6 +51,7 @@ __all__ = [
     "conform",
     "decode",
     "image_size",
+    "open_plain",
     "read_image",
     "read_mask",
     "resize",
@@ -123,7 +125,7 @@ def _guarded(path: Path, max_pixels: int, frame: int, hint: int, indices: bool) 
     """Open, decode, and turn every possible failure into a `BadImage`."""
     size, head = 0, b""
     try:
-        with _open(path) as stream:
+        with open_plain(path) as stream:
             size = os.fstat(stream.fileno()).st_size
             head = stream.read(4096)
             stream.seek(0)
@@ -140,7 +142,7 @@ def _guarded(path: Path, max_pixels: int, frame: int, hint: int, indices: bool) 
         raise BadImage(path, _damage(head, size, frame, error)) from None
 
 
-def _open(path: Path) -> IO[bytes]:
+def open_plain(path: Path) -> BufferedReader:
     """A plain file opened for reading: never a folder, a pipe or a device (opening those can block)."""
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):

@@ -76,6 +76,11 @@ def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return pixels
 
 
+def conforms(bands: int, channels: int) -> bool:
+    """Whether `conform` can give a meaning to the change."""
+    return bands == channels or bands == 1 or (bands in (3, 4) and channels == 1) or (bands == 4 and channels == 3)
+
+
 def conform(image: Image, channels: int) -> Image:
     """(H, W, C) uint8 -> (H, W, channels) uint8.
 
@@ -85,15 +90,14 @@ def conform(image: Image, channels: int) -> Image:
         Fault: no meaning can be given to the change (5 bands to 3, 3 to 4).
     """
     bands = image.shape[2]
+    if not conforms(bands, channels):
+        raise Fault(f"{channels} bands", f"{bands}", "choose images with the same bands, or convert them")
     if bands == channels:
         return image
     if bands == 1:
         return np.repeat(image, channels, axis=2)
-    if bands in (3, 4) and channels == 1:
-        return np.asarray(Pillow.fromarray(np.ascontiguousarray(image[..., :3])).convert("L"))[..., None]
-    if bands == 4 and channels == 3:
-        return np.ascontiguousarray(image[..., :3])
-    raise Fault(f"{channels} bands", f"{bands}", "choose images with the same bands, or convert them")
+    colours = np.ascontiguousarray(image[..., :3])
+    return colours if channels == 3 else np.asarray(Pillow.fromarray(colours).convert("L"))[..., None]
 
 
 def resize(image: Image, height: int, width: int) -> Image:

@@ -15,11 +15,15 @@ from decoupe.data.sniff import kind, link_words
 from decoupe.errors import Fault
 
 READ = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .tif .tiff .bmp .dib .gif .webp .ppm .pgm .pbm .pnm .npy .npz".split()
+    [".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp"]
+    + [".ppm", ".pgm", ".pbm", ".pnm", ".npy", ".npz"]
 )
 """Suffixes taken for images."""
 
-NAMED = frozenset(".heic .heif .avif .jp2 .j2k .psd .dng .cr2 .cr3 .nef .arw .raf .orf .exr .tga .ico .jxl".split())
+NAMED = frozenset(
+    [".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".psd", ".exr", ".tga", ".ico"]
+    + [".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf"]
+)
 """Suffixes of images that cannot be read: still listed, so that the survey names them instead of losing them."""
 
 COLUMNS = ("image", "path", "file", "filename", "image_path")
