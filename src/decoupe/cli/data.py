@@ -1,0 +1,68 @@
+"""`decoupe data check PATH`, `decoupe data synth --out DIR`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from decoupe import console
+from decoupe.cli.parser import Parser, Verb, filled, one_of, whole
+from decoupe.errors import Fault, UsageFault
+from decoupe.methods import ROOMS
+
+KINDS = ("scenes", "objects", "cluster", "aerial")
+
+
+def check_flags(parser: Parser) -> None:
+    """Arguments of `data check`."""
+    add = parser.add_argument
+    add("path", metavar="PATH", type=filled("PATH"), help="images: folder, glob, file, CSV manifest or NAME:PATH")
+    add("--max-pixels", metavar="N", type=whole("--max-pixels", 1), help="name larger images (default: 178,956,970)")
+
+
+def check_run(given: argparse.Namespace) -> None:
+    """Read every file once; name each one that is broken or odd, and what happens to it."""
+    from decoupe.data.checks import survey
+    from decoupe.data.decode import MAX_PIXELS
+    from decoupe.data.prepare import items_of
+
+    items = items_of(given.path)
+    with console.counting("files") as progress:
+        found = survey(items, max_pixels=given.max_pixels or MAX_PIXELS, progress=progress)
+    console.line(found.sentence())
+    console.table([(p.path, p.reason, "kept" if p.kept else "skipped") for p in found.problems])
+    if not found.items:
+        raise Fault("at least one usable image", "none", "see the reasons above")
+    console.line(f"rooms: {', '.join(ROOMS)} (decoupe methods says what each needs)")
+    console.line(f"next   decoupe fit {next(iter(ROOMS))} --images {given.path}")
+
+
+def synth_flags(parser: Parser) -> None:
+    """Arguments of `data synth`."""
+    add = parser.add_argument
+    add("--out", metavar="DIR", type=filled("--out"), required=True, help="a new or empty folder")
+    add("--n", metavar="N", type=whole("--n", 1, 10**7), default=200, help="images (default: 200)")
+    add("--kind", metavar="KIND", type=one_of("--kind", KINDS), default="objects", help=f"{', '.join(KINDS)} (default: objects)")
+    add("--size", metavar="PX", type=whole("--size", 32, 8192), default=64, help="side in pixels (default: 64)")
+    add("--seed", metavar="S", type=whole("--seed", 0, 2**31 - 1), default=0, help="seed (default: 0)")
+    add("--channels", metavar="C", type=whole("--channels", 1, 64), help="bands (default: 3; aerial 4)")
+
+
+def synth_run(given: argparse.Namespace) -> None:
+    """Write images with their exact truth."""
+    from decoupe.data.synthetic import write
+
+    out = Path(given.out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageFault("--out to be a new or empty folder", f"{out} with content", "choose another name")
+    write(out, given.kind, given.n, given.size, given.seed, channels=given.channels)
+    console.line(f"{given.n:,} {given.kind}, {given.size} px, with masks, layers, boxes and tags in {out}/")
+    console.line(f"next   decoupe fit independence --images {out}/images")
+    console.line(f"       decoupe evaluate RUN --data synth:{out}")
+
+
+CHECK = Verb("data check", "read every image once and name what is broken or odd", "PATH", check_flags, check_run)
+SYNTH = Verb(
+    "data synth", "make built-in images with exact masks, layers, boxes, tags",
+    "--out DIR [--n N] [--kind KIND] [--size PX] [--seed S]", synth_flags, synth_run,
+)  # fmt: skip

@@ -1,0 +1,119 @@
+"""`decoupe evaluate RUN`, `decoupe compare RUN RUN...`, `decoupe report RUN`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from decoupe import console
+from decoupe.cli.parser import Parser, Verb, filled, one_of
+from decoupe.errors import UsageFault
+
+MATCHING = ("hungarian", "majority", "per-image-flip", "fit-on-train", "named")
+
+
+def layout(flag: str) -> Any:
+    """Reader of NAME:PATH."""
+
+    def read(text: str) -> str:
+        name, colon, path = text.partition(":")
+        if not (name and colon and path):
+            raise UsageFault(f"{flag} NAME:PATH", repr(text), f"write {flag} masks:FOLDER for images/ and masks/ of equal stems")
+        return text
+
+    return read
+
+
+def evaluate_flags(parser: Parser) -> None:
+    """Arguments of `evaluate`."""
+    add = parser.add_argument
+    add("run", metavar="RUN", type=filled("RUN"), help="run folder that `decoupe fit` made")
+    add("--data", metavar="NAME:PATH", type=layout("--data"), required=True, help="labelled images, such as masks:FOLDER")
+    add("--protocol", metavar="P", type=filled("--protocol"), help="which classes count and how (default: the layout's)")
+    add("--split", metavar="NAME", type=filled("--split"), help="default: test if it has labels, else val, else all")
+    add("--fit-on", metavar="NAME:PATH", type=layout("--fit-on"), help="labelled images on which regions are matched to classes")
+    add("--matching", metavar="MODE", type=one_of("--matching", MATCHING), help=f"{', '.join(MATCHING)} (default: the protocol's)")
+    add("--json", metavar="FILE", type=filled("--json"), help="write the rows here too")
+
+
+def evaluate_run(given: argparse.Namespace) -> None:
+    """Score the run, print its rows."""
+    from decoupe.evaluate.run import evaluate
+
+    content = evaluate(
+        given.run, given.data, protocol=given.protocol, split=given.split, fit_on=given.fit_on, matching=given.matching
+    )
+    _save(given.json, content)
+    show(content["results"])
+
+
+def compare_flags(parser: Parser) -> None:
+    """Arguments of `compare`."""
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=filled("RUN"), help="run folders evaluated on the same data")
+    parser.add_argument("--json", metavar="FILE", type=filled("--json"), help="write the rows here too")
+
+
+def compare_run(given: argparse.Namespace) -> None:
+    """Lay the results of several runs side by side."""
+    if len(given.runs) < 2:
+        raise UsageFault("two runs or more", "one", "write decoupe compare RUN RUN")
+    from decoupe.evaluate.compare import compare
+
+    content = compare(given.runs)
+    _save(given.json, content)
+    show(content["results"])
+
+
+def report_flags(parser: Parser) -> None:
+    """Arguments of `report`."""
+    parser.add_argument("run", metavar="RUN", type=filled("RUN"), help="run folder that `decoupe fit` made")
+
+
+def report_run(given: argparse.Namespace) -> None:
+    """Write the report anew."""
+    from decoupe.report import report
+
+    console.line(f"look   {report(given.run)}")
+
+
+def show(rows: Sequence[Mapping[str, Any]]) -> None:
+    """One line per row: object IoU with its interval, accuracy, mean IoU, and how regions were matched."""
+    lines = [("", "IoU", "95 % interval", "accuracy", "mIoU", "matching")]
+    for row in rows:
+        metrics = row["metrics"]
+        title = str(row.get("title") or row.get("row") or row["selection"])
+        note = " (uses labels)" if row.get("selection") == "oracle" else ""
+        lines.append((
+            title + note, share(metrics.get("iou")), interval(row.get("interval")), share(metrics.get("accuracy")),
+            share(metrics.get("miou")), str(row.get("matching", "")),
+        ))  # fmt: skip
+    console.table(lines)
+
+
+def share(value: Any) -> str:
+    """.83 as printed in tables; empty where there is none."""
+    return "" if value is None else f"{float(value):.3f}".removeprefix("0")
+
+
+def interval(value: Any) -> str:
+    """`.81 - .85` of a pair, or of the pair that a mapping keeps for `iou`."""
+    pair = value.get("iou") if isinstance(value, Mapping) else value
+    return "" if pair is None else f"{share(pair[0])} - {share(pair[1])}"
+
+
+def _save(path: str | None, content: Mapping[str, Any]) -> None:
+    if path is not None:
+        from decoupe.engine.files import dump_json, write_atomic
+
+        write_atomic(Path(path), dump_json(content))
+
+
+EVALUATE = Verb(
+    "evaluate", "scores against labels you have",
+    "RUN --data NAME:PATH [--protocol P] [--split NAME] [--fit-on NAME:PATH] [--matching MODE] [--json FILE]",
+    evaluate_flags, evaluate_run,
+)  # fmt: skip
+COMPARE = Verb("compare", "several runs side by side", "RUN RUN... [--json FILE]", compare_flags, compare_run)
+REPORT = Verb("report", "write report.html of a run anew", "RUN", report_flags, report_run)

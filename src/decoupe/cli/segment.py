@@ -1,0 +1,112 @@
+"""`decoupe segment RUN PATH`, `decoupe name RUN`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from decoupe import console
+from decoupe.cli.parser import Parser, Verb, filled, unknown, whole
+from decoupe.errors import UsageFault
+
+FORMATS = ("png", "overlay", "npz", "csv", "coco")
+
+
+def formats(text: str) -> tuple[str, ...]:
+    """Reader of `--format png,csv`."""
+    asked = [part.strip().lower() for part in text.split(",") if part.strip()]
+    for name in asked:
+        if name not in FORMATS:
+            raise unknown(f"--format of {', '.join(FORMATS)}", name, FORMATS, "decoupe segment --help")
+    if not asked:
+        raise UsageFault(f"--format of {', '.join(FORMATS)}", "none", "write --format png")
+    return tuple(dict.fromkeys(asked))
+
+
+def segment_flags(parser: Parser) -> None:
+    """Arguments of `segment`."""
+    add = parser.add_argument
+    add("run", metavar="RUN", type=filled("RUN"), help="run folder that `decoupe fit` made")
+    add("path", metavar="PATH", type=filled("PATH"), help="images: folder, glob, file or CSV manifest")
+    add("--out", metavar="DIR", type=filled("--out"), required=True, help="folder for the masks")
+    add("--format", metavar="LIST", type=formats, default=("png",),
+        help=f"any of {','.join(FORMATS)}, separated by commas (default: png)")
+    add("--max-pixels", metavar="N", type=whole("--max-pixels", 1), help="leave out larger images (default: 178,956,970)")
+
+
+def segment_run(given: argparse.Namespace) -> None:
+    """Segment, then say what was written and what was left out."""
+    from decoupe.data.decode import MAX_PIXELS
+    from decoupe.segment import segment
+
+    limit = given.max_pixels or MAX_PIXELS
+    with console.counting("images") as progress:
+        done = segment(given.run, given.path, given.out, given.format, progress=progress, max_pixels=limit)
+    for problem in done["problems"]:
+        console.line(f"  {problem['path']}   {problem['reason']}   left out")
+    written = ", ".join(v if isinstance(v, str) else f"{v:,} {name}" for name, v in done["files"].items())
+    console.line(f"{done['written']:,} of {done['images']:,} images  {done['images_per_s']:.0f} images/s  {done['out']}/ ({written})")
+    if done["note"]:
+        console.line(f"  {done['note']}")
+
+
+def name_flags(parser: Parser) -> None:
+    """Arguments of `name`."""
+    add = parser.add_argument
+    add("run", metavar="RUN", type=filled("RUN"), help="run folder that `decoupe fit` made")
+    add("--set", metavar="N=NAME", type=setting, action="append", default=[], help="name region N (again for more)")
+    add("--merge", metavar="N,N=NAME", type=merging, action="append", default=[], help="show regions as one, named NAME")
+    add("--from-masks", metavar="DIR", type=filled("--from-masks"),
+        help="images/ and masks/ of equal stems: each region gets the class it covers most")
+
+
+def setting(text: str) -> tuple[int, str]:
+    """Reader of `0=sky`."""
+    index, equals, name = text.partition("=")
+    if not equals or not index.strip().isdecimal() or not name.strip():
+        raise UsageFault("--set NUMBER=NAME", repr(text), "write --set 0=sky")
+    return int(index), name.strip()
+
+
+def merging(text: str) -> tuple[tuple[int, ...], str]:
+    """Reader of `2,3=tree`."""
+    indices, equals, name = text.partition("=")
+    parts = [part.strip() for part in indices.split(",")]
+    if not equals or len(parts) < 2 or not all(part.isdecimal() for part in parts) or not name.strip():
+        raise UsageFault("--merge NUMBER,NUMBER=NAME", repr(text), "write --merge 2,3=tree")
+    return tuple(int(part) for part in parts), name.strip()
+
+
+def name_run(given: argparse.Namespace) -> None:
+    """Write the names; without options, show them."""
+    from decoupe.engine.runfolder import Run
+
+    if given.set or given.merge or given.from_masks:
+        from decoupe.naming import name
+
+        name(given.run, _once(given.set), list(given.merge), given.from_masks)
+    run = Run.open(given.run)
+    shown = {min(group): group for group in run.merges}
+    hidden = {index for group in run.merges for index in group} - set(shown)
+    rows = [
+        (",".join(map(str, shown.get(index, [index]))), name)
+        for index, name in enumerate(run.names)
+        if index not in hidden
+    ]
+    console.table(rows)
+
+
+def _once(pairs: Sequence[tuple[int, str]]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for index, name in pairs:
+        if index in names:
+            raise UsageFault(f"one name for region {index}", f"{names[index]!r} and {name!r}", "keep one --set")
+        names[index] = name
+    return names
+
+
+SEGMENT = Verb("segment", "masks of new images", "RUN PATH --out DIR [--format LIST]", segment_flags, segment_run)
+NAME = Verb(
+    "name", "name, show or merge the regions of a run", "RUN [--set N=NAME] [--merge N,N=NAME] [--from-masks DIR]",
+    name_flags, name_run,
+)  # fmt: skip
