@@ -169,6 +169,8 @@ class Plan:
     size: int
     channels: int | None
     max_pixels: int = MAX_PIXELS
+    wanted: str = "images that can be used"
+    """What is missing when nothing comes out."""
 
 
 def build(
@@ -240,7 +242,7 @@ def _write(part: Path, work: Sequence[Group], plan: Plan, mark: str, progress: P
     rows = (part / _ROWS).stat().st_size
     if rows == 0:
         reason = next((why for look in facts for why in look.bad if why), "the bands do not fit")
-        raise Fault("images that can be used", f"none of {len(work):,} ({reason})", "run decoupe data check on them")
+        raise Fault(plan.wanted, f"none of {len(work):,} ({reason})", "run decoupe data check on them")
     with (part / _ROWS).open("rb") as file:
         seal = hashlib.file_digest(file, "sha256").hexdigest()
     index = {"fingerprint": mark, "channels": channels, "size": plan.size, "bytes": rows, "sha256": seal}

@@ -17,12 +17,12 @@ import os
 import stat
 import threading
 import zipfile
-import zlib
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
-from typing import IO
+from typing import TypeVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from decoupe.data.readers import (
     Limit,
     Raw,
     Unreadable,
+    pillow_size,
     quiet,
     read_npy,
     read_npz,
@@ -57,6 +58,8 @@ __all__ = [
     "resize",
     "resize_probs",
 ]
+
+T = TypeVar("T")
 
 _large = threading.Lock()
 """Files over 20 MB are decoded one at a time, whatever the number of threads."""
@@ -99,7 +102,7 @@ def read_image(path: Path | str, *, max_pixels: int = MAX_PIXELS, frame: int = 0
 
 def decode(path: Path, *, max_pixels: int = MAX_PIXELS, frame: int = 0, hint: int = 0) -> Decoded:
     """As `read_image`, with what the file was like. `hint` > 0 lets JPEGs decode smaller, sides staying >= hint."""
-    raw = _guarded(path, max_pixels, frame, hint, indices=False)
+    raw = _guarded(path, max_pixels, lambda file: _dispatch(file, frame, hint))
     return Decoded(np.ascontiguousarray(to_uint8(raw.pixels)), raw.full, raw.bits, raw.animated)
 
 
@@ -110,36 +113,53 @@ def read_mask(path: Path | str) -> Labels:
         BadImage: the file cannot be read, or has colours instead of one value per pixel.
     """
     path = Path(path)
-    pixels = _guarded(path, MAX_PIXELS, 0, 0, indices=True).pixels
+    pixels = _guarded(path, MAX_PIXELS, lambda file: _dispatch(file, indices=True)).pixels
     if pixels.shape[2] != 1 and not (pixels == pixels[..., :1]).all():
         raise BadImage(path, "a mask in colours, not of class numbers")
     return np.asarray(pixels[..., 0], dtype=np.int64)
 
 
 def image_size(path: Path | str) -> tuple[int, int]:
-    """(height, width) in pixels of the upright image. Raises `BadImage` as `read_image` does."""
-    return _guarded(Path(path), MAX_PIXELS, 0, 1, indices=True).full
+    """(height, width) in pixels of the upright image, from its header. Raises `BadImage` as `read_image` does."""
+
+    def size(file: _File) -> tuple[int, int]:
+        if kind(file.head) in ("TIFF", "NPY", "ZIP"):
+            return _dispatch(file).full
+        return pillow_size(file.stream, file.limit)
+
+    return _guarded(Path(path), MAX_PIXELS, size)
 
 
-def _guarded(path: Path, max_pixels: int, frame: int, hint: int, indices: bool) -> Raw:
-    """Open, decode, and turn every possible failure into a `BadImage`."""
-    size, head = 0, b""
+@dataclass(frozen=True)
+class _File:
+    """An open file, its first bytes, and what it may cost."""
+
+    stream: BufferedReader
+    head: bytes
+    limit: Limit
+
+
+def _guarded(path: Path, max_pixels: int, read: Callable[[_File], T]) -> T:
+    """Open a file, run `read` on it, and turn every possible failure into a `BadImage`."""
+    size, head, known = 0, b"", None
     try:
         with open_plain(path) as stream:
             size = os.fstat(stream.fileno()).st_size
             head = stream.read(4096)
             stream.seek(0)
-            limit = Limit(max_pixels, size, trusted=indices)
+            known = kind(head)
+            if known is None:
+                raise Unreadable(describe(head))
             with quiet(), _large if size > 20_000_000 else nullcontext():
-                return _dispatch(stream, head, limit, frame, hint, indices)
+                return read(_File(stream, head, Limit(max_pixels, size)))
     except Unreadable as error:
         raise BadImage(path, str(error)) from None
     except MemoryError:
         raise BadImage(path, "too large for the memory of this machine; lower --max-pixels") from None
     except Exception as error:  # noqa: BLE001 parsers of hostile files raise anything: struct.error, KeyError...
-        if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        if isinstance(error, OSError) and (error.errno or 0) > 0:
             raise BadImage(path, os_words(path, error)) from None
-        raise BadImage(path, _damage(head, size, frame, error)) from None
+        raise BadImage(path, _damage(head, size, error)) from None
 
 
 def open_plain(path: Path) -> BufferedReader:
@@ -152,37 +172,32 @@ def open_plain(path: Path) -> BufferedReader:
     return open(path, "rb")
 
 
-def _dispatch(stream: IO[bytes], head: bytes, limit: Limit, frame: int, hint: int, indices: bool) -> Raw:
+def _dispatch(file: _File, frame: int = 0, hint: int = 0, indices: bool = False) -> Raw:
     """Send a file to the reader its first bytes announce; its name plays no part."""
-    name = kind(head)
-    if name is None:
-        raise Unreadable(describe(head))
+    name = kind(file.head)
     if name == "NPY":
-        return read_npy(stream, limit, limit.file)
+        return read_npy(file.stream, file.limit, file.limit.file)
     if name == "ZIP":
-        return read_npz(stream, limit)
+        return read_npz(file.stream, file.limit)
+    limit = replace(file.limit, trusted=indices)
     if name == "TIFF":
-        return read_tiff(stream, limit, frame, indices)
-    return read_pillow(stream, limit, frame, hint, indices)
+        return read_tiff(file.stream, limit, frame, indices)
+    return read_pillow(file.stream, limit, frame, hint, indices)
 
 
-def _damage(head: bytes, size: int, frame: int, error: Exception) -> str:
+_SHORT = ("truncated", "unexpected end", "not enough", "failed to read", "eof", "ended", "incomplete", "too small")
+"""What parsers say when a file stops early."""
+
+
+def _damage(head: bytes, size: int, error: Exception) -> str:
     """Words for an exception of a parser: cut short, damaged, or never an image."""
-    text = str(error).lower()
-    name = kind(head)
-    if isinstance(error, EOFError | IndexError) and frame:
-        return f"no frame {frame}"
-    if name == "ZIP":
-        return "not an image (zip archive)" if isinstance(error, NotImplementedError | RuntimeError) else "damaged NPZ"
+    text, name = str(error).lower(), kind(head)
     if "imagecodecs" in text:
-        return "TIFF bands compressed in a way that needs the imagecodecs package"
-    short = ("truncated", "unexpected end", "not enough", "failed to read", "eof", "ended", "incomplete", "too small")
-    if isinstance(error, EOFError | zipfile.BadZipFile) or any(word in text for word in short):
+        return "compressed in a way that needs the imagecodecs package"
+    if name == "ZIP":
+        return f"truncated after {bytes_words(size)}" if isinstance(error, zipfile.BadZipFile) else "damaged NPZ"
+    if name in ("BMP", "PPM") and (words := describe(head)).endswith("(plain text)"):
+        return words
+    if isinstance(error, EOFError) or any(word in text for word in _SHORT):
         return f"truncated after {bytes_words(size)}"
-    if head[:2] == b"BM" or head[:1] == b"P":
-        plain = describe(head)
-        if "text" in plain:
-            return plain
-    if name == "PNG" and b"IEND" not in head and (isinstance(error, zlib.error | SyntaxError | OSError)):
-        return f"truncated or damaged after {bytes_words(size)}" if size else "empty file"
     return f"damaged {name or 'file'}"

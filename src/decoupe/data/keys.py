@@ -26,7 +26,7 @@ def keys(names: Sequence[str]) -> list[str]:
     plain = [safe(name) for name in names]
     clash = _repeated(plain)
     suffixed = [
-        _cut(f"{key}_{_clean(PurePosixPath(name).suffix[1:])}", name) if key.casefold() in clash else key
+        shorten(f"{key}_{_clean(PurePosixPath(name).suffix[1:])}", name) if key.casefold() in clash else key
         for name, key in zip(names, plain, strict=True)
     ]
     clash = _repeated(suffixed)
@@ -34,7 +34,7 @@ def keys(names: Sequence[str]) -> list[str]:
     for name, key in zip(names, suffixed, strict=True):
         choice, turn = key, 0
         while (key.casefold() in clash and turn == 0) or choice.casefold() in seen:
-            choice = _cut(f"{key}_{_hash(name, turn)}", name)
+            choice = shorten(f"{key}_{_hash(name, turn)}", name)
             turn += 1
         seen.add(choice.casefold())
         out.append(choice)
@@ -46,7 +46,7 @@ def safe(name: str) -> str:
     *folders, last = [part for part in name.split("/") if part not in ("", ".", "..")] or ["image"]
     stem = PurePosixPath(last).stem if last.strip(".") else last
     parts = [_clean(folder).replace(".", "_") for folder in folders] + [_clean(stem)]
-    return _cut("/".join(parts), name)
+    return shorten("/".join(parts), name)
 
 
 def _clean(part: str) -> str:
@@ -56,7 +56,7 @@ def _clean(part: str) -> str:
     return part + "_" if part.casefold().split(".")[0] in _DEVICES else part
 
 
-def _cut(key: str, name: str) -> str:
+def shorten(key: str, name: str) -> str:
     """The key itself, or when it is too long its beginning and a hash of the name."""
     raw = key.encode()
     if len(raw) <= LONGEST:

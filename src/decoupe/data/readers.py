@@ -144,16 +144,27 @@ def read_pillow(stream: IO[bytes], limit: Limit, frame: int = 0, hint: int = 0, 
     image = Pillow.open(stream, formats=ALLOWED)
     limit.check(image.height, image.width, 3 if image.mode not in ("1", "L", "P", "I;16") else 1)
     if frame:
-        image.seek(frame)
+        try:
+            image.seek(frame)
+        except EOFError:
+            raise Unreadable(f"no frame {frame}") from None
     animated = image.format not in ("MPO", "TIFF") and bool(getattr(image, "is_animated", False))
     full = image.size
     if hint and image.format == "JPEG" and image.mode in ("L", "RGB"):
         image.draft(image.mode, (hint, hint))
     bits = 16 if _sixteen(image) else 32 if image.mode in ("I", "F") else 8
     image.load()
-    pixels = upright(_array(image, indices), _orientation(image))
-    wide = (pixels.shape[1] > pixels.shape[0]) != (full[0] > full[1])
-    return Raw(pixels, full if wide else (full[1], full[0]), bits, animated)
+    turn = _orientation(image)
+    pixels = upright(_array(image, indices), turn)
+    return Raw(pixels, full if turn in (5, 6, 7, 8) else full[::-1], bits, animated)
+
+
+def pillow_size(stream: IO[bytes], limit: Limit) -> tuple[int, int]:
+    """(height, width) of the upright image, without decoding it where its header tells."""
+    image = Pillow.open(stream, formats=ALLOWED)
+    limit.check(image.height, image.width)
+    turned = _orientation(image) in (5, 6, 7, 8)
+    return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def _sixteen(image: ImageFile) -> bool:
@@ -211,6 +222,8 @@ def read_tiff(stream: IO[bytes], limit: Limit, frame: int = 0, indices: bool = F
     """
     with tifffile.TiffFile(stream) as file:
         pages = _band_pages(file) if frame == 0 else None
+        if not _has_page(file, frame):
+            raise Unreadable(f"no page {frame}" if frame else "damaged TIFF")
         page = file.pages[frame]
         if not isinstance(page, tifffile.TiffPage):
             page = page.aspage()

@@ -50,6 +50,7 @@ def find(source: str | Path | Sequence[str | Path]) -> list[Item]:
     Left out without a word: hidden files and folders, files that are no images by their suffix, folders and files
     written by decoupe (`.decoupe-output`). Links are followed; a link that leads back to its own folder is kept as an
     item, so that reading it names the loop, and so is a folder that may not be read.
+    A folder that holds `images` and `masks` gives those of `images`.
     The names of a CSV manifest must lie in the CSV's folder or below, links resolved, even when absolute.
 
     Raises:
@@ -85,7 +86,8 @@ def _expand(source: str | Path) -> list[tuple[Path, Path]]:
             raise Fault(
                 "photos", f"{path}, a folder written by decoupe", f"name the photos' folder, or delete {MARKER}"
             )
-        return [(path, file) for file in walk(path)]
+        root = path / "images" if (path / "images").is_dir() and (path / "masks").is_dir() else path
+        return [(root, file) for file in walk(root)]
     if path.is_file() or path.is_symlink():
         return _manifest(path) if path.suffix.lower() == ".csv" else [(path.parent, path)]
     if glob.has_magic(text):
