@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from decoupe.data.synthetic import cluster, objects, scenes, writer
+from decoupe.data.synthetic import aerial, cluster, objects, scenes, writer
 from decoupe.data.synthetic.canvas import Canvas
 from decoupe.data.synthetic.scene import Layer, Scene, finish, mix, over, quantise
 from decoupe.errors import UsageFault
@@ -24,6 +24,7 @@ _PAINTERS: dict[str, tuple[_Painter, tuple[str, ...], int]] = {
     "scenes": (lambda rng, canvas, _: scenes.render_layers(rng, canvas), scenes.CLASSES, scenes.BANDS),
     "objects": (lambda rng, canvas, _: objects.render_layers(rng, canvas), objects.CLASSES, objects.BANDS),
     "cluster": (cluster.render_layers, cluster.CLASSES, cluster.BANDS),
+    "aerial": (lambda rng, canvas, _: aerial.render_layers(rng, canvas), aerial.CLASSES, aerial.BANDS),
 }
 
 
