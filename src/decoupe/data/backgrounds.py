@@ -126,7 +126,7 @@ def _outside(random: np.random.Generator, height: int, width: int, count: int, b
     x0, y0, x1, y1 = boxes.T[:, None, :]
     left, top, side = squares.T[:, :, None]
     apart = (left >= x1) | (left + side <= x0) | (top >= y1) | (top + side <= y0)
-    return squares[apart.all(axis=1)][:count]
+    return np.asarray(squares[apart.all(axis=1)][:count])
 
 
 def _take(pixels: Image, squares: Squares) -> list[Image]:
