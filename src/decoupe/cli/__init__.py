@@ -105,7 +105,10 @@ def explain(failure: Exception) -> tuple[int, str]:
         return 1, "expected enough memory, got none left; use a smaller --size or --batch"
     if isinstance(failure, OSError):
         where = f" for {failure.filename}" if failure.filename else ""
-        return 1, f"expected the system to allow it, got {failure.strerror or failure}{where}; check path, rights and space"
+        return (
+            1,
+            f"expected the system to allow it, got {failure.strerror or failure}{where}; check path, rights and space",
+        )
     kind = f"{type(failure).__name__}: {failure}"
     return 1, f"expected decoupe to work, got a defect of it ({kind}); add --debug and report what it prints"
 

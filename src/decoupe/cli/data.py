@@ -42,7 +42,13 @@ def synth_flags(parser: Parser) -> None:
     add = parser.add_argument
     add("--out", metavar="DIR", type=filled("--out"), required=True, help="a new or empty folder")
     add("--n", metavar="N", type=whole("--n", 1, 10**7), default=200, help="images (default: 200)")
-    add("--kind", metavar="KIND", type=one_of("--kind", KINDS), default="objects", help=f"{', '.join(KINDS)} (default: objects)")
+    add(
+        "--kind",
+        metavar="KIND",
+        type=one_of("--kind", KINDS),
+        default="objects",
+        help=f"{', '.join(KINDS)} (default: objects)",
+    )
     add("--size", metavar="PX", type=whole("--size", 32, 8192), default=64, help="side in pixels (default: 64)")
     add("--seed", metavar="S", type=whole("--seed", 0, 2**31 - 1), default=0, help="seed (default: 0)")
     add("--channels", metavar="C", type=whole("--channels", 1, 64), help="bands (default: 3; aerial 4)")

@@ -20,7 +20,9 @@ def layout(flag: str) -> Any:
     def read(text: str) -> str:
         name, colon, path = text.partition(":")
         if not (name and colon and path):
-            raise UsageFault(f"{flag} NAME:PATH", repr(text), f"write {flag} masks:FOLDER for images/ and masks/ of equal stems")
+            raise UsageFault(
+                f"{flag} NAME:PATH", repr(text), f"write {flag} masks:FOLDER for images/ and masks/ of equal stems"
+            )
         return text
 
     return read
@@ -30,11 +32,29 @@ def evaluate_flags(parser: Parser) -> None:
     """Arguments of `evaluate`."""
     add = parser.add_argument
     add("run", metavar="RUN", type=filled("RUN"), help="run folder that `decoupe fit` made")
-    add("--data", metavar="NAME:PATH", type=layout("--data"), required=True, help="labelled images, such as masks:FOLDER")
-    add("--protocol", metavar="P", type=filled("--protocol"), help="which classes count and how (default: the layout's)")
+    add(
+        "--data",
+        metavar="NAME:PATH",
+        type=layout("--data"),
+        required=True,
+        help="labelled images, such as masks:FOLDER",
+    )
+    add(
+        "--protocol", metavar="P", type=filled("--protocol"), help="which classes count and how (default: the layout's)"
+    )
     add("--split", metavar="NAME", type=filled("--split"), help="default: test if it has labels, else val, else all")
-    add("--fit-on", metavar="NAME:PATH", type=layout("--fit-on"), help="labelled images on which regions are matched to classes")
-    add("--matching", metavar="MODE", type=one_of("--matching", MATCHING), help=f"{', '.join(MATCHING)} (default: the protocol's)")
+    add(
+        "--fit-on",
+        metavar="NAME:PATH",
+        type=layout("--fit-on"),
+        help="labelled images on which regions are matched to classes",
+    )
+    add(
+        "--matching",
+        metavar="MODE",
+        type=one_of("--matching", MATCHING),
+        help=f"{', '.join(MATCHING)} (default: the protocol's)",
+    )
     add("--json", metavar="FILE", type=filled("--json"), help="write the rows here too")
 
 
@@ -51,7 +71,9 @@ def evaluate_run(given: argparse.Namespace) -> None:
 
 def compare_flags(parser: Parser) -> None:
     """Arguments of `compare`."""
-    parser.add_argument("runs", metavar="RUN", nargs="+", type=filled("RUN"), help="run folders evaluated on the same data")
+    parser.add_argument(
+        "runs", metavar="RUN", nargs="+", type=filled("RUN"), help="run folders evaluated on the same data"
+    )
     parser.add_argument("--json", metavar="FILE", type=filled("--json"), help="write the rows here too")
 
 
@@ -79,17 +101,21 @@ def report_run(given: argparse.Namespace) -> None:
 
 
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print `score_table` of the rows, each with its own title."""
+    titles = [str(row.get("row") or row["selection"]) for row in rows]
+    console.table(score_table(rows, titles, ""))
+
+
+def score_table(rows: Sequence[Mapping[str, Any]], titles: Sequence[str], corner: str) -> list[tuple[str, ...]]:
     """One line per row: object IoU with its interval, accuracy, mean IoU, and how regions were matched."""
-    lines = [("", "IoU", "95 % interval", "accuracy", "mIoU", "matching")]
-    for row in rows:
+    lines = [(corner, "IoU", "95 % interval", "accuracy", "mIoU", "matched")]
+    for row, title in zip(rows, titles, strict=True):
         metrics = row["metrics"]
-        title = str(row.get("title") or row.get("row") or row["selection"])
         note = " (uses labels)" if row.get("selection") == "oracle" else ""
-        lines.append((
-            title + note, share(metrics.get("iou")), interval(row.get("interval")), share(metrics.get("accuracy")),
-            share(metrics.get("miou")), str(row.get("matching", "")),
-        ))  # fmt: skip
-    console.table(lines)
+        cells = (metrics.get("iou"), interval(row.get("interval")), metrics.get("accuracy"), metrics.get("miou"))
+        texts = [cell if isinstance(cell, str) else share(cell) for cell in cells]
+        lines.append((title + note, *texts, str(row.get("matching", ""))))
+    return lines
 
 
 def share(value: Any) -> str:

@@ -23,23 +23,60 @@ RECORDED = ("images", "boxes", "backgrounds", "seed", "preset", "precision", "ma
 def flags(parser: Parser) -> None:
     """The options that every room shares."""
     add = parser.add_argument
-    add("--images", metavar="PATH", type=filled("--images"),
-        help="folder, glob, file, CSV manifest, or NAME:PATH of a known layout (its labels are not read)")
-    add("--boxes", metavar="FILE", type=filled("--boxes"),
-        help="boxes around the objects: CSV, COCO JSON, CUB or CelebA list; each box becomes one training image")
-    add("--backgrounds", metavar="PATH", type=filled("--backgrounds"),
-        help="images without the object; without it they are taken from the photos, and the log says how")
+    add(
+        "--images",
+        metavar="PATH",
+        type=filled("--images"),
+        help="folder, glob, file, CSV manifest, or NAME:PATH of a known layout (its labels are not read)",
+    )
+    add(
+        "--boxes",
+        metavar="FILE",
+        type=filled("--boxes"),
+        help="boxes around the objects: CSV, COCO JSON, CUB or CelebA list; each box becomes one training image",
+    )
+    add(
+        "--backgrounds",
+        metavar="PATH",
+        type=filled("--backgrounds"),
+        help="images without the object; without it they are taken from the photos, and the log says how",
+    )
     add("--run", metavar="DIR", type=filled("--run"), help="run folder (default: runs/ROOM-1, -2, ...)")
     add("--images-seen", metavar="N", type=whole("--images-seen", 1), help="stop after N images")
-    add("--minutes", metavar="M", type=number("--minutes", 1e-3, 1e6), help="stop after M minutes; the first limit counts")
+    add(
+        "--minutes",
+        metavar="M",
+        type=number("--minutes", 1e-3, 1e6),
+        help="stop after M minutes; the first limit counts",
+    )
     add("--seed", metavar="S", type=whole("--seed", 0, 2**31 - 1), help="seed of everything random (default: 0)")
     add("--preset", metavar="NAME", type=filled("--preset"), help="settings by name; other options override it")
-    add("--precision", metavar="bf16|fp32", type=one_of("--precision", ("bf16", "fp32")),
-        help="arithmetic of the networks (default: whichever a short measurement finds faster)")
-    add("--devices", metavar="N", type=whole("--devices", 1, 1024), default=1, help="processes on this machine (default: 1)")
-    add("--nodes", metavar="N", type=whole("--nodes", 1, 65536), default=1,
-        help="machines; start the command on each by torchrun or Slurm (default: 1)")
-    add("--max-pixels", metavar="N", type=whole("--max-pixels", 1), help="leave out larger images (default: 178,956,970)")
+    add(
+        "--precision",
+        metavar="bf16|fp32",
+        type=one_of("--precision", ("bf16", "fp32")),
+        help="arithmetic of the networks (default: whichever a short measurement finds faster)",
+    )
+    add(
+        "--devices",
+        metavar="N",
+        type=whole("--devices", 1, 1024),
+        default=1,
+        help="processes on this machine (default: 1)",
+    )
+    add(
+        "--nodes",
+        metavar="N",
+        type=whole("--nodes", 1, 65536),
+        default=1,
+        help="machines; start the command on each by torchrun or Slurm (default: 1)",
+    )
+    add(
+        "--max-pixels",
+        metavar="N",
+        type=whole("--max-pixels", 1),
+        help="leave out larger images (default: 178,956,970)",
+    )
     add("--resume", action="store_true", help="go on with the run at --run, with its recorded settings")
 
 
@@ -183,7 +220,9 @@ def run(given: argparse.Namespace) -> None:
 
 
 def _say_what_is_ignored(given: argparse.Namespace, reporter: Any) -> None:
-    ignored = [f"--{name.replace('_', '-')}" for name in (*RECORDED, *given.options) if getattr(given, name, True) is not None]
+    ignored = [
+        f"--{name.replace('_', '-')}" for name in (*RECORDED, *given.options) if getattr(given, name, True) is not None
+    ]
     ignored = [flag for flag in ignored if flag != "--run"]
     if ignored:
         reporter.note(f"resuming with the settings recorded in {given.run}; not read again: {', '.join(ignored)}")

@@ -29,9 +29,19 @@ def segment_flags(parser: Parser) -> None:
     add("run", metavar="RUN", type=filled("RUN"), help="run folder that `decoupe fit` made")
     add("path", metavar="PATH", type=filled("PATH"), help="images: folder, glob, file or CSV manifest")
     add("--out", metavar="DIR", type=filled("--out"), required=True, help="folder for the masks")
-    add("--format", metavar="LIST", type=formats, default=("png",),
-        help=f"any of {','.join(FORMATS)}, separated by commas (default: png)")
-    add("--max-pixels", metavar="N", type=whole("--max-pixels", 1), help="leave out larger images (default: 178,956,970)")
+    add(
+        "--format",
+        metavar="LIST",
+        type=formats,
+        default=("png",),
+        help=f"any of {','.join(FORMATS)}, separated by commas (default: png)",
+    )
+    add(
+        "--max-pixels",
+        metavar="N",
+        type=whole("--max-pixels", 1),
+        help="leave out larger images (default: 178,956,970)",
+    )
 
 
 def segment_run(given: argparse.Namespace) -> None:
@@ -45,7 +55,9 @@ def segment_run(given: argparse.Namespace) -> None:
     for problem in done["problems"]:
         console.line(f"  {problem['path']}   {problem['reason']}   left out")
     written = ", ".join(v if isinstance(v, str) else f"{v:,} {name}" for name, v in done["files"].items())
-    console.line(f"{done['written']:,} of {done['images']:,} images  {done['images_per_s']:.0f} images/s  {done['out']}/ ({written})")
+    console.line(
+        f"{done['written']:,} of {done['images']:,} images  {done['images_per_s']:.0f} images/s  {done['out']}/ ({written})"
+    )
     if done["note"]:
         console.line(f"  {done['note']}")
 
@@ -55,9 +67,15 @@ def name_flags(parser: Parser) -> None:
     add = parser.add_argument
     add("run", metavar="RUN", type=filled("RUN"), help="run folder that `decoupe fit` made")
     add("--set", metavar="N=NAME", type=setting, action="append", default=[], help="name region N (again for more)")
-    add("--merge", metavar="N,N=NAME", type=merging, action="append", default=[], help="show regions as one, named NAME")
-    add("--from-masks", metavar="DIR", type=filled("--from-masks"),
-        help="images/ and masks/ of equal stems: each region gets the class it covers most")
+    add(
+        "--merge", metavar="N,N=NAME", type=merging, action="append", default=[], help="show regions as one, named NAME"
+    )
+    add(
+        "--from-masks",
+        metavar="DIR",
+        type=filled("--from-masks"),
+        help="images/ and masks/ of equal stems: each region gets the class it covers most",
+    )
 
 
 def setting(text: str) -> tuple[int, str]:

@@ -13,7 +13,13 @@ def demo_flags(parser: Parser) -> None:
     """Arguments of `demo`."""
     add = parser.add_argument
     add("--out", metavar="DIR", type=filled("--out"), help="a new folder for all of it (default: runs/demo-1, -2, ...)")
-    add("--minutes", metavar="M", type=number("--minutes", 1e-3, 1e4), default=5.0, help="minutes of training (default: 5)")
+    add(
+        "--minutes",
+        metavar="M",
+        type=number("--minutes", 1e-3, 1e4),
+        default=5.0,
+        help="minutes of training (default: 5)",
+    )
 
 
 def demo_run(given: argparse.Namespace) -> None:

@@ -1,0 +1,47 @@
+# make demo | test | check | docs: each prepares .venv by itself; the second call finds it ready.
+PYTHON ?= python3
+BIN := .venv/bin
+TORCH := torch==2.13.0
+# one thread per worker: the tests run side by side
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+.PHONY: demo test check lint docs clean help
+help:
+	@echo "make demo    built-in images from fit to report (about 6 minutes)"
+	@echo "make test    everything CI runs (under 12 minutes)"
+	@echo "make check   the fast part: ruff, mypy, quick tests (under 2 minutes)"
+	@echo "make docs    the site, into site/"
+
+demo: .venv/.runtime
+	$(BIN)/decoupe demo
+
+check: lint
+	$(TESTS) -q -m "not slow"
+
+test: lint
+	$(TESTS)
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+
+docs: .venv/.dev
+	$(BIN)/mkdocs build --strict --quiet
+
+clean:
+	rm -rf .venv site dist .mypy_cache .ruff_cache .pytest_cache
+
+# torch first and alone: a later step never changes which build of it is installed
+.venv/.torch:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	touch $@
+
+.venv/.runtime: .venv/.torch pyproject.toml
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+.venv/.dev: .venv/.torch pyproject.toml
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	touch $@ .venv/.runtime

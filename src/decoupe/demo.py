@@ -1,0 +1,109 @@
+"""`decoupe demo`: the whole way on built-in images, from fit to report, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from decoupe import console
+from decoupe.errors import UsageFault
+
+TRAIN, UNSEEN, SIZE = 2_000, 200, 64
+"""Images to learn from, images to score on, their side in px."""
+BASELINES = ("kmeans-lab", "kmeans-1x1", "otsu", "grabcut", "ellipse")
+"""Label-free references that are scored beside the room."""
+
+
+def demo(out: str | Path | None = None, minutes: float = 5.0, train: int = TRAIN, unseen: int = UNSEEN) -> Path:
+    """Make images, fit, segment and score 200 unseen ones, write the report; returns the run folder.
+
+    `minutes` bounds the training; everything else takes about half a minute. UsageFault if `out` has content.
+    """
+    folder = _new_folder(out)
+    photos, held_out = folder / "photos", folder / "unseen"
+    _make_images(photos, held_out, train, unseen)
+    run = _fit(photos, folder / "run", minutes)
+    written = _segment(run, held_out / "images", folder / "masks")
+    rows = _score(run, photos, held_out, folder / "baselines")
+    from decoupe.report import report
+
+    page = report(run)
+    _close(rows, unseen, page, folder, written)
+    return run
+
+
+def _new_folder(out: str | Path | None) -> Path:
+    if out is None:
+        return next(path for n in range(1, 1_000_000) if not (path := Path("runs") / f"demo-{n}").exists())
+    folder = Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageFault("--out to be a new or empty folder", f"{folder} with content", "choose another name")
+    return folder
+
+
+def _make_images(photos: Path, held_out: Path, train: int, unseen: int) -> None:
+    """Training images without their truth; unseen ones, from another seed, with it."""
+    from decoupe.data.synthetic import write
+
+    write(photos, "objects", train, SIZE, seed=0, truth=False)
+    write(held_out, "objects", unseen, SIZE, seed=1)
+    console.line(f"built-in objects: {train:,} images, {SIZE} px, no labels used      {photos}/images")
+
+
+def _fit(photos: Path, run: Path, minutes: float) -> Path:
+    from decoupe.fit import fit
+
+    reporter = console.reporter()
+    command = f"decoupe fit independence --images {photos / 'images'} --run {run} --minutes {minutes:g} --preset cpu"
+    try:
+        fit(
+            "independence",
+            photos / "images",
+            run=run,
+            minutes=minutes,
+            preset="cpu",
+            command=command,
+            reporter=reporter,
+        )
+    finally:
+        if isinstance(reporter, console.Bars):
+            reporter.close()
+    return run
+
+
+def _segment(run: Path, images: Path, out: Path) -> Mapping[str, Any]:
+    from decoupe.segment import segment
+
+    with console.counting("segment") as progress:
+        return segment(run, images, out, ("png", "overlay", "csv", "coco"), progress=progress)
+
+
+def _score(run: Path, photos: Path, held_out: Path, folder: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    """(title, row) of the room's three selections and of each baseline, all on the same unseen images."""
+    from decoupe.evaluate.run import evaluate
+    from decoupe.fit import fit
+
+    data = f"synth:{held_out}"
+    rows = [(f"independence ({row['selection']})", row) for row in evaluate(run, data)["results"]]
+    for kind in BASELINES:
+        with console.counting(kind):
+            fit("baselines", photos / "images", run=folder / kind, kind=kind, size=SIZE)
+            found = evaluate(folder / kind, data)["results"]
+        rows += [(kind, row) for row in found if row["selection"] == "selected"]
+    return rows
+
+
+def _close(
+    rows: Sequence[tuple[str, Mapping[str, Any]]], unseen: int, page: Path, folder: Path, written: Mapping[str, Any]
+) -> None:
+    """The closing block: scores, where to look, what to do next."""
+    from decoupe.cli.evaluate import score_table
+
+    console.line()
+    console.table(score_table([row for _, row in rows], [title for title, _ in rows], f"{unseen} unseen images"))
+    console.line()
+    console.line(f"  look   {page}")
+    console.line(f"         {written['out']}/  masks, overlays, measures.csv, coco.json")
+    console.line("  next   decoupe fit independence --images YOUR_FOLDER")
+    console.line(f"         everything above is in {folder}/ and may be deleted")

@@ -1,0 +1,70 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Image caches go to a folder of this test run."""
+    before = os.environ.get("DECOUPE_CACHE")
+    os.environ["DECOUPE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    os.environ.pop("DECOUPE_CACHE")
+    if before is not None:
+        os.environ["DECOUPE_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets beside the checkout."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}: copy the public data sets there to run this test")
+    return folder.parent
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve small colour photos of a bright disc, as PNG."""
+    from tests.tiny import photos as make
+
+    folder = tmp_path_factory.mktemp("photos")
+    for index, image in enumerate(make(12, size=40)):
+        Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"photo_{index:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def synth(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight built-in objects with their truth, layout `synth`."""
+    from decoupe.data.synthetic import write
+
+    folder = tmp_path_factory.mktemp("synth") / "objects"
+    write(folder, "objects", 8, 32, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, synth: Path) -> Path:
+    """A finished run of `independence`, trained for a moment. Copy it before changing it."""
+    from decoupe.fit import fit
+    from tests.tiny import TINY
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    fit("independence", synth / "images", run=folder, precision="fp32", **TINY["independence"])
+    return folder
