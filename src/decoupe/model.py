@@ -17,7 +17,7 @@ from decoupe.engine.tensors import load_tensors
 from decoupe.errors import Fault
 from decoupe.methods import ROOMS
 from decoupe.methods.config import in_range, read_config
-from decoupe.methods.room import DataSpec, Room
+from decoupe.methods.room import DataSpec, Room, to_unit
 from decoupe.types import Image, Probabilities, Regions
 
 if TYPE_CHECKING:
@@ -100,8 +100,7 @@ class Model:
     @torch.inference_mode()
     def predict(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (B, C, S, S) -> float32 (B, K, S, S), regions merged as named: the batched network alone."""
-        tensor = torch.from_numpy(np.ascontiguousarray(squares)).to(self.device)
-        tensor = tensor.to(memory_format=torch.channels_last).float().div_(127.5).sub_(1)
+        tensor = to_unit(squares, self.device)
         bf16 = self.run.info.get("precision") == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             probs = self.room.segment(tensor).float()

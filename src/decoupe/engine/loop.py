@@ -29,7 +29,7 @@ from decoupe.engine.schedule import Plan, plan
 from decoupe.engine.seeding import image_indices, mix
 from decoupe.engine.tensors import save_tensors
 from decoupe.errors import Interrupted
-from decoupe.methods.room import Batch, Draw, Phase, Room, Stage, TrainingData
+from decoupe.methods.room import Batch, Draw, Phase, Room, Stage, TrainingData, to_unit
 
 RESTARTS = 3
 """Collapses a run may recover from before it gives up."""
@@ -37,12 +37,6 @@ LOG_EVERY_S = 1.0
 AUTOSAVE_S = 240.0
 VALIDATION = 256
 """Images in the fixed set on which health and score are measured (all of them if there are fewer)."""
-
-
-def to_unit(images: Any, device: torch.device) -> Tensor:
-    """uint8 (B, C, H, W) in 0..255 -> float32 in [-1, 1], channels last."""
-    tensor = torch.from_numpy(np.ascontiguousarray(images)).to(device)
-    return tensor.to(memory_format=torch.channels_last).float().div_(127.5).sub_(1)
 
 
 class Collapse(Exception):
@@ -117,6 +111,7 @@ class Loop:
         indices = image_indices(counters.seed, first, self.batch, len(self.data.images))
         patches = draw.integers(len(self.data.backgrounds)).cpu().numpy()
         return Batch(
+            torch.from_numpy(indices).to(self.device),
             to_unit(self.data.images[indices], self.device),
             to_unit(self.data.backgrounds[patches], self.device),
             draw,
@@ -158,7 +153,7 @@ class Loop:
             self._average = Average(self.room, (), 0.0)
             if restored is None:
                 self._save(())
-            self.room.enter(counters.stage, self.data, counters.seed)
+        self.room.enter(counters.stage, self.data, counters.step == 0)
         stage = self.room.stages()[counters.stage]
         self._average = Average(self.room, stage.averaged, stage.decay)
         self._setup = []
@@ -183,7 +178,6 @@ class Loop:
         with self._average.applied():
             averaged = {k: t.clone() for k, t in self.room.state_dict().items()}
         self.room.load_state_dict(averaged)  # what a stage hands on is its averaged networks
-        self.room.leave(counters.stage, self.data)
 
     def _next(self, stages: Sequence[Stage]) -> None:
         counters = self.counters
@@ -237,9 +231,10 @@ class Loop:
     def _keep(self, stage: Stage, target: Plan, seen: health.Health, score: float | None, images: Tensor) -> None:
         """Write the candidate's weights and the sample grid."""
         counters = self.counters
-        rows = self.room.samples(Batch(images[:8], images[:8], Draw(0, 8, device=self.device), 0.0))
+        few = Batch(torch.arange(8), images[:8], images[:8].roll(1, 0), Draw(0, 8, device=self.device), 0.0)
+        rows = self.room.samples(few)
         write_atomic(self.run.path / f"samples/{counters.images:09d}.png", png(rows))
-        if not stage.candidate or not seen.finite:
+        if not seen.finite:
             return
         name = f"candidates/{counters.images:09d}.safetensors"
         self.run.info["files"][name] = save_tensors(self.run.path / name, self.weights())

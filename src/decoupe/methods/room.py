@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +24,12 @@ class DataSpec:
     """Bands of the training images, >= 1."""
     size: int
     """Side of the square training images in pixels, >= 32."""
+
+
+def to_unit(images: Any, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 (B, C, H, W) in 0..255 -> float32 in [-1, 1], channels last."""
+    tensor = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    return tensor.to(memory_format=torch.channels_last).float().div_(127.5).sub_(1)
 
 
 class Source(Protocol):
@@ -80,7 +87,9 @@ class Draw:
 class Batch:
     """One step's input on one rank (not a dataclass: Fabric would copy those field by field)."""
 
-    def __init__(self, images: Tensor, backgrounds: Tensor, draw: Draw, progress: float) -> None:
+    def __init__(self, indices: Tensor, images: Tensor, backgrounds: Tensor, draw: Draw, progress: float) -> None:
+        self.indices = indices
+        """(B,) int64: positions of `images` in the training images."""
         self.images = images
         """(B, C, S, S) float32 in [-1, 1]."""
         self.backgrounds = backgrounds
@@ -128,7 +137,7 @@ class Stage:
     decay: float = 0.995
     """Decay of that average per step (at the start a shorter memory is used: min(decay, (1+n)/(10+n)))."""
     candidate: bool = True
-    """Whether checkpoints of this stage may become the selected one."""
+    """Whether snapshots of this stage are scored and may become the selected one (others only show what was gained)."""
     fixed: bool = False
     """Never longer than `images`, however large the budget: what is left over goes to later stages."""
     checks: int = 8
@@ -159,11 +168,11 @@ class Room(nn.Module, ABC):
         """The stages in order; an empty list for methods fitted by `prepare` alone."""
         return ()
 
-    def enter(self, stage: int, data: TrainingData, seed: int) -> None:
-        """Called once when a stage begins (not on resume): copy a teacher, re-initialise a member..."""
+    def enter(self, stage: int, data: TrainingData, fresh: bool) -> None:
+        """Called before a stage trains: `fresh` when it begins, not `fresh` when it is resumed in its middle.
 
-    def leave(self, stage: int, data: TrainingData) -> None:
-        """Called once when a stage has ended."""
+        What is no part of the state (targets computed by a teacher) is rebuilt in both cases, from the state alone.
+        """
 
     @abstractmethod
     def segment(self, images: Tensor) -> Tensor:

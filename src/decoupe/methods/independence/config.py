@@ -70,8 +70,14 @@ class Config:
 
     distill: bool = True
     """Train a student on carved foregrounds over random backgrounds with the teachers' masks as targets (Eq. 8)."""
-    student_images: int = 24_000
-    """Images the student sees by default."""
+    rounds: int = 2
+    """Students in a row: the first learns from the teachers, each later one from the one before."""
+    snap: bool = True
+    """Draw the targets to the edges of their photos before a student learns them (no labels; see snap.py)."""
+    target_images: int = 4096
+    """Photos for which targets are computed; of larger collections a random part."""
+    student_images: int = 16_000
+    """Images each student sees by default."""
     student_depth: int = 5
     """Halvings of resolution in the student."""
     lr_student: float = 2e-3
@@ -86,6 +92,8 @@ class Config:
         in_range("batch", self.batch, 2, 4096)
         in_range("members", self.members, 1, 32)
         in_range("member_images", self.member_images, self.batch, 1e9)
+        in_range("rounds", self.rounds, 1, 16)
+        in_range("target_images", self.target_images, 8, 1e6)
         in_range("student_images", self.student_images, self.batch, 1e9)
         in_range("teacher_size", self.teacher_size, 16, self.size)
         in_range("width", self.width, 4, 256)
@@ -102,7 +110,7 @@ class Config:
 _PAPER = Config(
     size=128, members=1, member_images=400_000, teacher_size=None, width=64, teacher_depth=6, deconvolution=True,
     pools=(1,), adversarial="nonsaturating", area=0.25, area_margin=0.0, area_weight=1000.0, lr_discriminator=2e-4,
-    lr_mask=4e-4, average=0.0, zoom=1.0, shift=0.0, jitter=0.0, translation=False, student_images=400_000,
+    lr_mask=4e-4, average=0.0, zoom=1.0, shift=0.0, jitter=0.0, translation=False, student_images=400_000, rounds=1, snap=False,
     student_depth=6, lr_student=4e-4, recomposed=1.0, sharpen=1.0,
 )  # fmt: skip
 

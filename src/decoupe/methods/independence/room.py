@@ -9,16 +9,19 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from decoupe.compositing import alpha_over, warp
+from decoupe.errors import Fault
 from decoupe.methods.independence import losses
 from decoupe.methods.independence.augment import colour_jitter, translate, view
 from decoupe.methods.independence.config import Config
 from decoupe.methods.independence.networks import PooledDiscriminator, UNet
 from decoupe.methods.independence.providers import Instance, foreground, lay_out, paste, patches, reduce_to
-from decoupe.methods.room import Batch, DataSpec, Draw, Phase, Room, Stage, TrainingData
+from decoupe.methods.independence.snap import snap
+from decoupe.methods.room import Batch, DataSpec, Draw, Phase, Room, Stage, TrainingData, to_unit
 from decoupe.nn.norm import global_mean
 
 
@@ -47,6 +50,30 @@ class Game(nn.Module):
         if self.config.jitter:
             images = colour_jitter(images, draw, self.config.jitter)
         return translate(images, draw) if self.config.translation else images
+
+
+class Targets:
+    """What a student learns: masks of the training photos (of a random part of many), kept as bytes."""
+
+    def __init__(self, room: Independence, data: TrainingData) -> None:
+        count = len(data.images)
+        limit = min(count, room.config.target_images)
+        self._data, self._all = data, limit == count
+        self._chosen = np.sort(np.random.default_rng(count).permutation(count)[:limit])
+        parts = []
+        for some in np.array_split(self._chosen, max(1, limit // 16)):
+            images = to_unit(data.images[some], room.weights.device)
+            masks = room.segment(images)[:, 1:]
+            parts.append((snap(images, masks) if room.config.snap else masks).mul(255).round().to(torch.uint8))
+        self._masks = torch.cat(parts)
+
+    def of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Photos (B, C, S, S) in [-1, 1] and their targets (B, 1, S, S) in [0, 1]."""
+        if self._all:
+            return batch.images, self._masks[batch.indices].float() / 255
+        pick = batch.indices % len(self._chosen)
+        images = self._data.images[self._chosen[pick.cpu().numpy()]]
+        return to_unit(images, batch.images.device), self._masks[pick].float() / 255
 
 
 class DiscriminatorPhase(Phase):
@@ -115,16 +142,13 @@ class MaskPhase(Phase):
 
 
 class StudentPhase(Phase):
-    """Data distillation (Eq. 8): the consensus of the teachers, learned on carved and recomposed photos."""
+    """Data distillation (Eq. 8): the teachers' masks, learned on carved and recomposed photos."""
 
     name = "student"
 
-    def __init__(self, room: Independence) -> None:
+    def __init__(self, config: Config, student: UNet, targets: Targets | None) -> None:
         super().__init__()
-        self.config, self.student = room.config, room.student
-        self.members = room.members
-        self.register_buffer("weights", room.weights)
-        self._consensus = room.consensus
+        self.config, self.student, self.targets = config, student, targets
 
     def trained(self) -> Sequence[nn.Module]:
         """The student."""
@@ -143,11 +167,13 @@ class StudentPhase(Phase):
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 8 between the student's mask of the moved, recomposed, recoloured photo and the moved target."""
         config, draw = self.config, batch.draw
+        if self.targets is None:
+            raise Fault("a distillation stage that was entered", "one that was not", "call Room.enter first")
         with torch.no_grad():
-            target = self._consensus(batch.images)
+            photos, target = self.targets.of(batch)
             scale = draw.uniform(low=-0.25, high=0.35).exp()
             shift, flip = draw.uniform(2, low=-0.25, high=0.25), draw.uniform() < 0.5
-            photos = warp(batch.images, scale, shift, flip, "reflection")
+            photos = warp(photos, scale, shift, flip, "reflection")
             target = warp(target, scale, shift, flip, "reflection")
             composite = alpha_over(photos, target, view(batch.backgrounds, draw, 1.3))
             chosen = (draw.uniform() < config.recomposed)[:, None, None, None]
@@ -164,22 +190,26 @@ class Independence(Room):
     NAME: ClassVar[str] = "independence"
     config: Config
     weights: Tensor
-    distilled: Tensor
+    taught: Tensor
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__(config, spec)
         self.teacher_size = min(config.teacher_size or spec.size, spec.size)
         self.members = nn.ModuleList(self._mask_network(config.teacher_depth) for _ in range(config.members))
-        self.discriminator = PooledDiscriminator(
-            spec.channels, self.teacher_size, config.pools, config.discriminator_width
-        )
-        self.student = self._mask_network(config.student_depth) if config.distill else None
-        self.register_buffer("weights", torch.zeros(config.members))
-        self.register_buffer("distilled", torch.tensor(False))
+        self.discriminator = self._discriminator()
+        rounds = config.rounds if config.distill else 0
+        self.students = nn.ModuleList(self._mask_network(config.student_depth) for _ in range(rounds))
+        self.register_buffer("weights", torch.zeros(config.members))  # of the members in their consensus
+        self.register_buffer("taught", torch.tensor(0))  # students that `segment` may use
+        self._targets: Targets | None = None
 
     def _mask_network(self, depth: int) -> UNet:
         config = self.config
         return UNet(self.spec.channels, config.width, depth, config.norm, config.deconvolution)
+
+    def _discriminator(self) -> PooledDiscriminator:
+        config = self.config
+        return PooledDiscriminator(self.spec.channels, self.teacher_size, config.pools, config.discriminator_width)
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -188,39 +218,45 @@ class Independence(Room):
 
     @property
     def inference(self) -> tuple[str, ...]:
-        """The student alone once there is one; before, the members."""
-        return ("student.", "distilled", "weights") if bool(self.distilled) else ("members.", "distilled", "weights")
+        """The newest student alone once there is one; before, the members."""
+        newest = int(self.taught)
+        return ("weights", "taught", f"students.{newest - 1}." if newest else "members.")
 
     def stages(self) -> Sequence[Stage]:
-        """One adversarial run per member, then the student."""
+        """One adversarial run per member, then the students."""
         config, stages = self.config, []
-        for index, member in enumerate(self.members):
-            assert isinstance(member, UNet)
-            game = Game(config, self.teacher_size, member, self.discriminator)
-            stages.append(
-                Stage(
-                    f"teacher {index + 1}", (DiscriminatorPhase(game), MaskPhase(game)), config.member_images,
-                    averaged=(f"members.{index}",) if config.average else (), decay=config.average,
-                    fixed=True, checks=2,
-                )
-            )  # fmt: skip
-        if config.distill:
-            student = StudentPhase(self)
-            stages.append(Stage("distil", (student,), config.student_images, averaged=("student",), decay=0.99))
+        for index in range(config.members):
+            game = Game(config, self.teacher_size, _unet(self.members[index]), self.discriminator)
+            stage = Stage(
+                f"teacher {index + 1}",
+                (DiscriminatorPhase(game), MaskPhase(game)),
+                config.member_images,
+                averaged=(f"members.{index}",) if config.average else (),
+                decay=config.average,
+                candidate=not config.distill,
+                fixed=config.distill,
+                checks=2 if config.distill else 8,
+            )
+            stages.append(stage)
+        for index, student in enumerate(self.students):
+            phase = StudentPhase(config, _unet(student), self._targets)
+            name = f"distil {index + 1}" if len(self.students) > 1 else "distil"
+            stages.append(Stage(name, (phase,), config.student_images, averaged=(f"students.{index}",), decay=0.99))
         return stages
 
-    def enter(self, stage: int, data: TrainingData, seed: int) -> None:
-        """Count the member in, with fresh networks; or switch to the student."""
-        if stage < len(self.members):
-            self.weights[stage:] = 0
-            self.weights[stage] = 1
-            fresh = PooledDiscriminator(
-                self.spec.channels, self.teacher_size, self.config.pools, self.config.discriminator_width
-            )
-            self.discriminator.load_state_dict(fresh.state_dict())
+    def enter(self, stage: int, data: TrainingData, fresh: bool) -> None:
+        """Count a member in, with new networks; or compute the targets of the next student and hand over to it."""
+        member = stage < len(self.members)
+        if member and fresh:
+            self.weights[stage:], self.weights[stage] = 0, 1
+            self.discriminator.load_state_dict(self._discriminator().state_dict())
             self.members[stage].load_state_dict(self._mask_network(self.config.teacher_depth).state_dict())
-        else:
-            self.distilled.fill_(True)
+        if not member:
+            self.taught.fill_(stage - len(self.members))
+            with torch.no_grad():
+                self.eval()
+                self._targets = Targets(self, data)
+            self.taught.add_(1)
 
     def consensus(self, images: Tensor) -> Tensor:
         """Weighted mean of the members' masks: (B, C, H, W) -> (B, 1, H, W) in [0, 1]."""
@@ -236,15 +272,19 @@ class Independence(Room):
 
     def segment(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [-1, 1] -> (B, 2, H, W)."""
-        if self.student is not None and bool(self.distilled):
-            mask = torch.sigmoid(self.student(images).float())
-        else:
-            mask = self.consensus(images)
+        taught = int(self.taught)
+        mask = torch.sigmoid(self.students[taught - 1](images).float()) if taught else self.consensus(images)
         return torch.cat([1 - mask, mask], 1)
 
     def samples(self, batch: Batch) -> Mapping[str, Tensor]:
         """Photos, masks, carved objects on unrelated backgrounds."""
         mask = self.segment(batch.images)[:, 1:]
-        order = torch.arange(len(batch.images)).roll(1)
-        pasted = alpha_over(batch.images, mask, batch.backgrounds[order])
+        pasted = alpha_over(batch.images, mask, batch.backgrounds)
         return {"photo": batch.images, "mask": mask * 2 - 1, "pasted": pasted}
+
+
+def _unet(module: nn.Module) -> UNet:
+    """Narrow what a ModuleList holds."""
+    if not isinstance(module, UNet):
+        raise TypeError(type(module).__name__)
+    return module
