@@ -221,7 +221,7 @@ def _content(group: Group) -> str:
 
 
 def _write(part: Path, work: Sequence[Group], plan: Plan, mark: str, progress: Progress | None, workers: int) -> None:
-    """Decode all files into `part`. Rows are spooled in their own bands, since the majority is known only at the end."""
+    """Decode all files into `part`. Rows wait in their own bands: the majority is known only at the end."""
     facts: list[Facts] = []
     counts: list[int] = []
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from decoupe.data.boxes import read_table
 from decoupe.data.decode import read_mask
 from decoupe.data.layouts.base import (
     SPLITS,
@@ -23,7 +22,7 @@ from decoupe.data.layouts.base import (
     images,
     with_keys,
 )
-from decoupe.types import VOID, Labels
+from decoupe.types import VOID
 
 _SCANNED = 2000
 
@@ -91,27 +90,19 @@ def _names(root: Path) -> tuple[str, ...] | None:
 
 
 def synth(root: Path) -> Dataset:
-    """What `decoupe data synth` writes; boxes are given where an image has exactly one."""
+    """What `decoupe data synth` writes. Its boxes are in boxes.csv, for --boxes; samples are whole images."""
     photos = images(folder(root, "images"))
     truths = images(root / "masks") if (root / "masks").is_dir() else {}
     file(root, "classes.json")
     names = _names(root) or ("background", "object")
-    table = read_table(root / "boxes.csv") if (root / "boxes.csv").is_file() else []
-    count = Counter(name for name, _ in table)
-    boxes = {Path(name).stem: box for name, box in table if count[name] == 1}
     samples = [
-        Sample(key, path, "all" if stem in truths else "unlabelled", truths.get(stem), boxes.get(stem))
+        Sample(key, path, "all" if stem in truths else "unlabelled", truths.get(stem))
         for (stem, path), key in zip(photos.items(), with_keys(photos), strict=True)
     ]
     return Dataset("synth", root, names, samples, "exact masks of the built-in images; no split: all images")
 
 
-def number_mask(path: Path) -> Labels:
-    """A mask of class numbers."""
-    return read_mask(path)
-
-
 LAYOUTS = {
     "masks": Layout("images/NAME.jpg, masks/NAME.png (equal names; classes.txt optional)", masks),
-    "synth": Layout("images/NNNNNN.png, masks/NNNNNN.png, boxes.csv, classes.json (decoupe data synth)", synth),
+    "synth": Layout("images/NNNNNN.png, masks/NNNNNN.png, classes.json (decoupe data synth)", synth),
 }

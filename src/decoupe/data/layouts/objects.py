@@ -86,14 +86,8 @@ def celeba(root: Path) -> Dataset:
     """CelebA photos as found, with face boxes; it has no masks."""
     photos = images(folder(root, "img_celeba", "Img/img_celeba", "img_celeba.7z/img_celeba", "images"))
     boxes = dict(read_table(file(root, "list_bbox_celeba.txt", "Anno/list_bbox_celeba.txt")))
-    partition = next(
-        (
-            root / name
-            for name in ("list_eval_partition.txt", "Eval/list_eval_partition.txt")
-            if (root / name).is_file()
-        ),
-        None,
-    )
+    places = [root / name for name in ("list_eval_partition.txt", "Eval/list_eval_partition.txt")]
+    partition = next((place for place in places if place.is_file()), None)
     names = {"0": "train", "1": "val", "2": "test"}
     splits = {w[0]: names.get(w[1], "train") for w in lines(partition) if len(w) > 1} if partition else {}
     samples = [
