@@ -12,7 +12,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -62,6 +62,29 @@ def table(rows: Sequence[Sequence[object]], indent: int = 2) -> None:
         line(" " * indent + "  ".join(padded))
 
 
+def score_table(rows: Sequence[Mapping[str, Any]], titles: Sequence[str], corner: str) -> list[tuple[str, ...]]:
+    """One line per row: object IoU with its interval, accuracy, mean IoU, and how regions were matched."""
+    lines: list[tuple[str, ...]] = [(corner, "IoU", "95 % interval", "accuracy", "mIoU", "matched")]
+    for row, title in zip(rows, titles, strict=True):
+        metrics = row["metrics"]
+        note = " (uses labels)" if row.get("selection") == "oracle" else ""
+        cells = (metrics.get("iou"), interval(row.get("interval")), metrics.get("accuracy"), metrics.get("miou"))
+        texts = [cell if isinstance(cell, str) else share(cell) for cell in cells]
+        lines.append((title + note, *texts, str(row.get("matching", ""))))
+    return lines
+
+
+def share(value: Any) -> str:
+    """.83 as printed in tables; empty where there is none."""
+    return "" if value is None else f"{float(value):.3f}".removeprefix("0")
+
+
+def interval(value: Any) -> str:
+    """`.81 - .85` of a pair, or of the pair that a mapping keeps for `iou`."""
+    pair = value.get("iou") if isinstance(value, Mapping) else value
+    return "" if pair is None else f"{share(pair[0])} - {share(pair[1])}"
+
+
 def clock(seconds: float | None) -> str:
     """`0:31`, `12:05`, `1:02:40`; empty for None."""
     if seconds is None:
@@ -93,8 +116,8 @@ class Plain:
 
     def __init__(self, every_s: float = PLAIN_EVERY_S, now: Callable[[], float] = time.monotonic) -> None:
         self._every, self._now = every_s, now
-        self._name, self._total, self._start, self._last = "", None, now(), now()
-        self._total: int | None
+        self._name, self._start, self._last = "", now(), now()
+        self._total: int | None = None
 
     def header(self, *lines: str) -> None:
         """What runs, on what, where it is written."""

@@ -98,10 +98,10 @@ def _close(
     rows: Sequence[tuple[str, Mapping[str, Any]]], unseen: int, page: Path, folder: Path, written: Mapping[str, Any]
 ) -> None:
     """The closing block: scores, where to look, what to do next."""
-    from decoupe.cli.evaluate import score_table
-
     console.line()
-    console.table(score_table([row for _, row in rows], [title for title, _ in rows], f"{unseen} unseen images"))
+    console.table(
+        console.score_table([row for _, row in rows], [title for title, _ in rows], f"{unseen} unseen images")
+    )
     console.line()
     console.line(f"  look   {page}")
     console.line(f"         {written['out']}/  masks, overlays, measures.csv, coco.json")

@@ -101,32 +101,9 @@ def report_run(given: argparse.Namespace) -> None:
 
 
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print `score_table` of the rows, each with its own title."""
+    """Print the rows, each with its own title."""
     titles = [str(row.get("row") or row["selection"]) for row in rows]
-    console.table(score_table(rows, titles, ""))
-
-
-def score_table(rows: Sequence[Mapping[str, Any]], titles: Sequence[str], corner: str) -> list[tuple[str, ...]]:
-    """One line per row: object IoU with its interval, accuracy, mean IoU, and how regions were matched."""
-    lines = [(corner, "IoU", "95 % interval", "accuracy", "mIoU", "matched")]
-    for row, title in zip(rows, titles, strict=True):
-        metrics = row["metrics"]
-        note = " (uses labels)" if row.get("selection") == "oracle" else ""
-        cells = (metrics.get("iou"), interval(row.get("interval")), metrics.get("accuracy"), metrics.get("miou"))
-        texts = [cell if isinstance(cell, str) else share(cell) for cell in cells]
-        lines.append((title + note, *texts, str(row.get("matching", ""))))
-    return lines
-
-
-def share(value: Any) -> str:
-    """.83 as printed in tables; empty where there is none."""
-    return "" if value is None else f"{float(value):.3f}".removeprefix("0")
-
-
-def interval(value: Any) -> str:
-    """`.81 - .85` of a pair, or of the pair that a mapping keeps for `iou`."""
-    pair = value.get("iou") if isinstance(value, Mapping) else value
-    return "" if pair is None else f"{share(pair[0])} - {share(pair[1])}"
+    console.table(console.score_table(rows, titles, ""))
 
 
 def _save(path: str | None, content: Mapping[str, Any]) -> None:

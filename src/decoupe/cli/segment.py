@@ -56,7 +56,8 @@ def segment_run(given: argparse.Namespace) -> None:
         console.line(f"  {problem['path']}   {problem['reason']}   left out")
     written = ", ".join(v if isinstance(v, str) else f"{v:,} {name}" for name, v in done["files"].items())
     console.line(
-        f"{done['written']:,} of {done['images']:,} images  {done['images_per_s']:.0f} images/s  {done['out']}/ ({written})"
+        f"{done['written']:,} of {done['images']:,} images  {done['images_per_s']:.0f} images/s  "
+        f"{done['out']}/ ({written})"
     )
     if done["note"]:
         console.line(f"  {done['note']}")
