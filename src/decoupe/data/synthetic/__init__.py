@@ -28,9 +28,7 @@ _PAINTERS: dict[str, tuple[_Painter, tuple[str, ...], int]] = {
 }
 
 
-def render(
-    kind: str, seed: int, index: int, size: int | tuple[int, int] = 64, channels: int | None = None
-) -> Scene:
+def render(kind: str, seed: int, index: int, size: int | tuple[int, int] = 64, channels: int | None = None) -> Scene:
     """One built-in image with its truth, deterministic bit for bit in the arguments.
 
     `size` is the side in px, or (height, width), each >= 32; the picture is the same one at any size of equal aspect.
@@ -45,7 +43,8 @@ def render(
 def object_photos(
     n: int, seed: int, size: int = 64, channels: int = 3, first: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """`n` images of kind `objects` from index `first` on: (n, size, size, channels) uint8 and their masks (n, size, size).
+    """`n` images of kind `objects` from index `first` on: (n, size, size, channels) uint8 and their masks (n,
+    size, size).
 
     The same pixels as `render("objects", seed, index, size, channels)`, without the rest of the truth: quicker.
     """
@@ -59,7 +58,7 @@ def object_photos(
 
 
 def background_photos(n: int, seed: int, size: int = 64, channels: int = 3, first: int = 0) -> NDArray[np.uint8]:
-    """`n` grounds as those of `objects`, with nothing on them, unrelated to any image of it: (n, size, size, channels) uint8."""
+    """`n` grounds like those of `objects`, bare and unrelated to any image of it: (n, size, size, channels) uint8."""
     images = np.empty((n, size, size, _channels(channels, 3)), np.uint8)
     for k in range(n):
         layers = objects.ground_only(*_start("grounds", seed, first + k, size))
@@ -93,11 +92,19 @@ def _start(kind: str, seed: int, index: int, size: int | tuple[int, int]) -> tup
 
 
 def write(
-    out: Path, kind: str, n: int, size: int | tuple[int, int], seed: int, channels: int | None = None, truth: bool = True
+    out: Path,
+    kind: str,
+    n: int,
+    size: int | tuple[int, int],
+    seed: int,
+    channels: int | None = None,
+    truth: bool = True,
 ) -> None:
-    """Write images 0 to n - 1 of a kind under `out` as a folder of layout `synth` (see `writer`); same arguments, same bytes.
+    """Write images 0 to n - 1 of a kind under `out` as layout `synth` (see `writer`): same arguments, same
+    bytes.
 
-    With `truth` false: the images alone. Kind `objects` also gets `backgrounds/`, as many grounds with nothing on them.
+    With `truth` false: the images alone. Kind `objects` also gets `backgrounds/`, as many grounds with nothing on
+    them.
     """
     _, classes, bands = _painter(kind)
     if n < 1:

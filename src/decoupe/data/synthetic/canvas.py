@@ -27,8 +27,8 @@ class Window:
 class Canvas:
     """A sheet for an image of `height` x `width` px, painted at twice that resolution.
 
-    Coordinates are lengths in units of the image's SHORT side (x to the right, y down, origin at the top left corner), so
-    one description paints the same picture at any size of the same aspect ratio.
+    Coordinates are lengths in units of the image's SHORT side (x to the right, y down, origin at the top left
+    corner), so one description paints the same picture at any size of the same aspect ratio.
     """
 
     def __init__(self, height: int, width: int, rng: np.random.Generator) -> None:
@@ -36,8 +36,12 @@ class Canvas:
         self.unit = float(SUPERSAMPLING * min(height, width))
         self.extent_x, self.extent_y = width / min(height, width), height / min(height, width)
         self.shape = (SUPERSAMPLING * height, SUPERSAMPLING * width)
-        self.x: Field = ((np.arange(self.shape[1], dtype=np.float32) + np.float32(0.5)) / np.float32(self.unit))[None, :]
-        self.y: Field = ((np.arange(self.shape[0], dtype=np.float32) + np.float32(0.5)) / np.float32(self.unit))[:, None]
+        self.x: Field = ((np.arange(self.shape[1], dtype=np.float32) + np.float32(0.5)) / np.float32(self.unit))[
+            None, :
+        ]
+        self.y: Field = ((np.arange(self.shape[0], dtype=np.float32) + np.float32(0.5)) / np.float32(self.unit))[
+            :, None
+        ]
         self._grain_rng = rng.spawn(1)[0]
 
     def window(self, x: float, y: float, radius: float) -> Window | None:
@@ -63,16 +67,27 @@ def _taps(coordinates: NDArray[np.float32]) -> tuple[NDArray[np.intp], list[NDAr
     t = (coordinates - cell).astype(np.float32)
     s = np.float32(1) - t
     sixth = np.float32(1 / 6)
-    weights = [s * s * s * sixth, (4 - 6 * t * t + 3 * t * t * t) * sixth, (4 - 6 * s * s + 3 * s * s * s) * sixth,
-               t * t * t * sixth]
+    weights = [
+        s * s * s * sixth,
+        (4 - 6 * t * t + 3 * t * t * t) * sixth,
+        (4 - 6 * s * s + 3 * s * s * s) * sixth,
+        t * t * t * sixth,
+    ]
     return cell.astype(np.intp), [w.astype(np.float32) for w in weights]
 
 
-def noise(rng: np.random.Generator, canvas: Canvas, freq: float, octaves: int = 1, gain: float = 0.5,
-          stretch: tuple[float, float] = (1.0, 1.0)) -> Field:
+def noise(
+    rng: np.random.Generator,
+    canvas: Canvas,
+    freq: float,
+    octaves: int = 1,
+    gain: float = 0.5,
+    stretch: tuple[float, float] = (1.0, 1.0),
+) -> Field:
     """Band-limited noise (2H, 2W), mostly within [-1, 1]: `freq` cells per unit, each octave twice as fine.
 
-    `stretch` multiplies the frequency along y and x (unequal: streaks). Cubic B-spline interpolation of a random lattice.
+    `stretch` multiplies the frequency along y and x (unequal: streaks). Cubic B-spline interpolation of a random
+    lattice.
     """
     total = np.zeros(canvas.shape, np.float32)
     amplitude, norm = 1.0, 0.0
@@ -100,7 +115,9 @@ _LATTICE = 32
 
 
 def noise_at(rng: np.random.Generator, u: Field, v: Field) -> Field:
-    """Noise in about [-1, 1] at any coordinates, in cells (rotated, warped, in an object's own frame); period 32 cells."""
+    """Noise in about [-1, 1] at any coordinates, in cells (rotated, warped, in an object's own frame); period 32
+    cells.
+    """
     lattice = (rng.spawn(1)[0].random((_LATTICE, _LATTICE), dtype=np.float32) * 2 - 1).ravel()
     fu, fv = np.floor(u), np.floor(v)
     tu, tv = (u - fu).astype(np.float32), (v - fv).astype(np.float32)

@@ -1,8 +1,8 @@
 """`objects`: one beetle on an unrelated textured ground.
 
-The colours of the beetle and of the ground are drawn independently from ONE distribution of light-middle-dark palettes, so
-no colour rule tells them apart; what does is the beetle itself (head, eyes, wing cases mirrored about the seam, legs, the
-shading of a dome).
+The colours of the beetle and of the ground are drawn independently from ONE distribution of light-middle-dark
+palettes, so no colour rule tells them apart; what does is the beetle itself (head, eyes, wing cases mirrored about
+the seam, legs, the shading of a dome).
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ class Frame:
 
     def place(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Body coordinates (n, 2) -> x, y on the sheet, in units."""
-        turned = np.stack([points[:, 0] * self.c - points[:, 1] * self.s, points[:, 0] * self.s + points[:, 1] * self.c], 1)
+        turned = np.stack(
+            [points[:, 0] * self.c - points[:, 1] * self.s, points[:, 0] * self.s + points[:, 1] * self.c], 1
+        )
         return np.asarray(turned * self.scale + self.centre)
 
     def dome(self, centre: float, a: float, b: float) -> tuple[Field, Field, Field]:
@@ -83,7 +85,11 @@ class Frame:
         distance = (1 - np.sqrt(r2)) * np.float32(min(a, b) * self.scale)
         nz = np.sqrt(np.clip(1 - r2, 0, 1))
         lit = u * np.float32(self.light[0]) + v * np.float32(self.light[1]) + nz * np.float32(self.light[2])
-        return np.asarray(distance), np.asarray(np.float32(0.42) + np.float32(0.72) * np.clip(lit, 0, 1)), smoothstep(0.9, 1.0, lit)
+        return (
+            np.asarray(distance),
+            np.asarray(np.float32(0.42) + np.float32(0.72) * np.clip(lit, 0, 1)),
+            smoothstep(0.9, 1.0, lit),
+        )
 
 
 def _limbs(rng: np.random.Generator, frame: Frame, canvas: Canvas) -> Field:
@@ -94,7 +100,9 @@ def _limbs(rng: np.random.Generator, frame: Frame, canvas: Canvas) -> Field:
     for side in (-1, 1):
         for foot, (root, knee, tip) in enumerate(((0.5, 0.72, 0.92), (0.15, 0.1, -0.05), (-0.3, -0.58, -0.84))):
             out = rng.normal(0, 0.04, 2)
-            joints = np.array([[root, 0], [knee + out[0], side * slim * 1.25], [tip + out[1], side * (slim * 1.25 + 0.12)]])
+            joints = np.array(
+                [[root, 0], [knee + out[0], side * slim * 1.25], [tip + out[1], side * (slim * 1.25 + 0.12)]]
+            )
             points = frame.place(joints) * unit
             for (start, end), width in zip(((0, 1), (1, 2)), (0.115, 0.085), strict=True):
                 _stroke(pen, points[start], points[end], (width - 0.008 * foot) * frame.scale * unit)

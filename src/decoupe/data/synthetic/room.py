@@ -1,7 +1,7 @@
 """A furnished room seen by a pinhole camera: surfaces by casting one ray for each pixel of the sheet.
 
-World: x to the right, y up, z away from the viewer, in metres; the floor is y = 0, the back wall z = depth, the side walls
-x = 0 and x = width.
+World: x to the right, y up, z away from the viewer, in metres; the floor is y = 0, the back wall z = depth, the
+side walls x = 0 and x = width.
 """
 
 from __future__ import annotations
@@ -42,8 +42,12 @@ class Camera:
         """World point -> x, y on the sheet, in units."""
         away = point - self.eye
         depth = max(float(away @ self.ahead), 0.05)
-        return np.array([self.middle[0] + self.focal * float(away @ self.right) / depth,
-                         self.middle[1] - self.focal * float(away @ self.up) / depth])
+        return np.array(
+            [
+                self.middle[0] + self.focal * float(away @ self.right) / depth,
+                self.middle[1] - self.focal * float(away @ self.up) / depth,
+            ]
+        )
 
     def scale(self, point: Vector) -> float:
         """Units on the sheet for one metre at a point."""
@@ -65,7 +69,7 @@ class Camera:
         """World x, z where every pixel's ray meets the floor's plane (far away above the horizon)."""
         x, y, z = self.rays
         reach = np.float32(-self.eye[1]) / np.minimum(y, np.float32(-0.004))
-        return np.float32(self.eye[0]) + reach * x, np.float32(self.eye[2]) + reach * z
+        return np.asarray(np.float32(self.eye[0]) + reach * x), np.asarray(np.float32(self.eye[2]) + reach * z)
 
     def nearness(self) -> dict[str, tuple[Field, float]]:
         """Inverse distance of each of the room's planes along every ray, and its gradient's scale on the sheet."""
@@ -73,8 +77,10 @@ class Camera:
         width, height, depth = self.size
         e = self.eye
         return {
-            "floor": (y / np.float32(-e[1]), 1 / e[1]), "ceiling": (y / np.float32(height - e[1]), 1 / (height - e[1])),
-            "left": (x / np.float32(-e[0]), 1 / e[0]), "right": (x / np.float32(width - e[0]), 1 / (width - e[0])),
+            "floor": (y / np.float32(-e[1]), 1 / e[1]),
+            "ceiling": (y / np.float32(height - e[1]), 1 / (height - e[1])),
+            "left": (x / np.float32(-e[0]), 1 / e[0]),
+            "right": (x / np.float32(width - e[0]), 1 / (width - e[0])),
             "back": (z / np.float32(depth - e[2]), 1 / (depth - e[2])),
         }
 
@@ -155,8 +161,12 @@ class Face:
         facing = np.where(np.abs(facing) < 1e-5, np.float32(1e-5), facing)
         reach = np.float32(float(normal @ (corner - camera.eye))) / facing
         self.metres = (float(np.linalg.norm(u)), float(np.linalg.norm(v)))
-        self.u: Field = (reach * camera.along(u) - np.float32(float(u @ (corner - camera.eye)))) * np.float32(1 / (u @ u))
-        self.v: Field = (reach * camera.along(v) - np.float32(float(v @ (corner - camera.eye)))) * np.float32(1 / (v @ v))
+        self.u: Field = (reach * camera.along(u) - np.float32(float(u @ (corner - camera.eye)))) * np.float32(
+            1 / (u @ u)
+        )
+        self.v: Field = (reach * camera.along(v) - np.float32(float(v @ (corner - camera.eye)))) * np.float32(
+            1 / (v @ v)
+        )
         self.u, self.v = np.clip(self.u, -40, 40), np.clip(self.v, -40, 40)
         ring = np.array([camera.project(p) for p in (corner, corner + u, corner + u + v, corner + v)])
         self.distance = convex(camera.canvas, ring)
@@ -168,8 +178,14 @@ class Box:
 
     def __init__(self, camera: Camera, low: Vector, high: Vector) -> None:
         self.low, self.high, self.camera = low, high, camera
-        corners = np.array([camera.project(vec(x, y, z)) for x in (low[0], high[0]) for y in (low[1], high[1])
-                            for z in (low[2], high[2])])
+        corners = np.array(
+            [
+                camera.project(vec(x, y, z))
+                for x in (low[0], high[0])
+                for y in (low[1], high[1])
+                for z in (low[2], high[2])
+            ]
+        )
         self.coverage = edge(camera.canvas, convex(camera.canvas, corners))
 
     def faces(self) -> list[tuple[str, Face, float]]:

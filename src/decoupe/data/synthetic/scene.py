@@ -20,11 +20,12 @@ GLOW = (1.0, 0.93, 0.74)
 class Scene:
     """One built-in image with its exact truth. H x W px, C channels, L layers.
 
-    image: (H, W, C) uint8. mask: (H, W) uint8, the VISIBLE class of each pixel, an index into `classes`.
-    layers: (L, H, W, C+1) float32, premultiplied, 0..1, back to front; layer 0 is opaque; laid over one another they give
+    image: (H, W, C) uint8. mask: (H, W) uint8, the VISIBLE class of each pixel, an index into `classes`. layers:
+    (L, H, W, C+1) float32, premultiplied, 0..1, back to front; layer 0 is opaque; laid over one another they give
     `image` to rounding. A shadow belongs to the layer of what casts it. removed: name -> (H, W, C) uint8, the image
-    without what bears that name. tags: the classes visible in the image (but `background`). boxes: (name, x0, y0, x1, y1) in px, right and
-    lower ends exclusive, tight around the visible pixels. instances: (H, W) uint16, 0 where there is no object.
+    without what bears that name. tags: the classes visible in the image (but `background`). boxes: (name, x0, y0,
+    x1, y1) in px, right and lower ends exclusive, tight around the visible pixels. instances: (H, W) uint16, 0
+    where there is no object.
     """
 
     image: NDArray[np.uint8]
@@ -53,12 +54,14 @@ class Layer:
     """(H, W) instance ids of a layer of several disjoint instances; None: `solid` is the one instance."""
 
 
-def paint(canvas: Canvas, rgb: Field, alpha: Field | None, shadow: Field | None = None, glow: Field | None = None
-          ) -> tuple[Field, Field]:
-    """Colours (2H, 2W, bands) and coverage (2H, 2W) -> premultiplied (H, W, bands + 1) and (H, W) coverage without shadow.
+def paint(
+    canvas: Canvas, rgb: Field, alpha: Field | None, shadow: Field | None = None, glow: Field | None = None
+) -> tuple[Field, Field]:
+    """Colours (2H, 2W, bands) and coverage (2H, 2W) -> premultiplied (H, W, bands + 1) and (H, W) coverage
+    without shadow.
 
-    The camera noise is put into the colours here; `shadow` (2H, 2W) darkens what lies below, outside the coverage, and
-    `glow` brightens it towards warm white.
+    The camera noise is put into the colours here; `shadow` (2H, 2W) darkens what lies below, outside the coverage,
+    and `glow` brightens it towards warm white.
     """
     rgb = np.clip(rgb + canvas.grain * np.float32(GRAIN), 0, 1)
     if alpha is None:
@@ -136,11 +139,12 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def mixing(channels: int, bands: int) -> NDArray[np.float32]:
-    """(channels, bands) weights, rows summing to 1, from a kind's own bands (R, G, B [, near infrared]) to `channels`.
+    """(channels, bands) weights, rows summing to 1, from a kind's own bands (R, G, B [, near infrared]) to
+    `channels`.
 
-    1: luma. 2: luma and near infrared. 3: RGB. 4: RGB and near infrared. More: those four, then blends of two of them that
-    step through (R+G, G+B, B+N, N+R, R+B, G+N) with a changing share. Kinds without an infrared band of their own take
-    .6 R + .3 G + .1 B for it.
+    1: luma. 2: luma and near infrared. 3: RGB. 4: RGB and near infrared. More: those four, then blends of two of
+    them that step through (R+G, G+B, B+N, N+R, R+B, G+N) with a changing share. Kinds without an infrared band of
+    their own take .6 R + .3 G + .1 B for it.
     """
     basis = np.eye(4, bands, dtype=np.float64)
     if bands == 3:

@@ -1,11 +1,16 @@
-"""`scenes`: furnished rooms. Walls and a floor always; ceiling, window, picture, rug, wardrobe, bed, lamp, plant by chance."""
+"""`scenes`: furnished rooms.
+
+Walls and a floor always; ceiling, window, picture, rug, wardrobe, bed, lamp and plant by chance.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from decoupe.data.synthetic.canvas import Canvas, Field, colour, noise, noise_at, ramp, smoothstep
-from decoupe.data.synthetic.furniture import Item, bed, lamp, picture, plant, rug, wardrobe, window
+from decoupe.data.synthetic.fittings import lamp, picture, plant, window
+from decoupe.data.synthetic.furniture import bed, rug, wardrobe
+from decoupe.data.synthetic.placing import Item
 from decoupe.data.synthetic.room import Camera
 from decoupe.data.synthetic.scene import Layer, paint
 
@@ -13,7 +18,15 @@ CLASSES = ("wall", "floor", "ceiling", "window", "picture", "rug", "wardrobe", "
 BANDS = 3
 
 CHANCES = {"window": 0.7, "picture": 0.5, "rug": 0.45, "wardrobe": 0.45, "bed": 0.8, "lamp": 0.65, "plant": 0.35}
-_MAKERS = {"window": window, "picture": picture, "rug": rug, "wardrobe": wardrobe, "bed": bed, "lamp": lamp, "plant": plant}
+_MAKERS = {
+    "window": window,
+    "picture": picture,
+    "rug": rug,
+    "wardrobe": wardrobe,
+    "bed": bed,
+    "lamp": lamp,
+    "plant": plant,
+}
 
 
 def render_layers(rng: np.random.Generator, canvas: Canvas) -> list[Layer]:
@@ -83,13 +96,14 @@ def _walls(rng: np.random.Generator, canvas: Canvas, camera: Camera, surfaces: d
             side = -e[0] if name == "left" else camera.size[0] - e[0]
             reach = np.float32(side) / np.where(np.abs(x) < 1e-3, np.float32(np.copysign(1e-3, side)), x)
             across = np.float32(e[2]) + reach * z
-        across, height = np.clip(across, -20, 20), np.clip(np.float32(e[1]) + reach * y, -20, 20)
-        wall = ramp([base, second], _paper(rng, paper, across, height))
+        span = np.clip(across, -20, 20).astype(np.float32)
+        height = np.clip(np.float32(e[1]) + reach * y, -20, 20).astype(np.float32)
+        wall = ramp([base, second], _paper(rng, paper, span, height))
         wall = wall + (skirting - wall) * (1 - smoothstep(0.09, 0.11, height))[..., None]
         corner = 0.86 + 0.14 * smoothstep(0.0, 0.5, np.minimum(height, np.float32(camera.size[1]) - height))
         out += wall * (cover * corner * np.float32(light))[..., None]
         weight += cover
-    return out / np.maximum(weight, 1e-3)[..., None]
+    return np.asarray(out / np.maximum(weight, np.float32(1e-3))[..., None], np.float32)
 
 
 def _paper(rng: np.random.Generator, kind: int, across: Field, height: Field) -> Field:
@@ -131,4 +145,3 @@ def _floor(rng: np.random.Generator, camera: Camera) -> Field:
     stops = [colour(tone * 0.8, hue, 0.4), colour(tone * 1.15, hue, 0.4)]
     pile = noise_at(rng, x * 14 + 300, z * 14 + 300) * 0.3 + noise_at(rng, x * 3 + 300, z * 3 + 300) * 0.25
     return ramp(stops, np.asarray(0.5 + pile, np.float32))
-

@@ -85,7 +85,7 @@ def bricks(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
 
 
 def cells(rng: np.random.Generator, canvas: Canvas, freq: float) -> tuple[Field, Field, Field]:
-    """Voronoi cells of a jittered grid: distance to the nearest point, to the second, and a tone 0..1 of the nearest."""
+    """Voronoi cells of a jittered grid: distance to the nearest point and to the second, a tone 0..1 of the nearest."""
     u, v = canvas.x * np.float32(freq), canvas.y * np.float32(freq)
     rows, columns = int(canvas.extent_y * freq) + 4, int(canvas.extent_x * freq) + 4
     jitter = rng.random((2, rows, columns), dtype=np.float32) * np.float32(0.9) + np.float32(0.05)
@@ -125,7 +125,8 @@ def speckle(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
     base = 0.5 + 0.12 * noise(rng, canvas, 4, octaves=2)
     grain = noise(rng, canvas, rng.uniform(16, 24) / scale)
     fine = noise(rng, canvas, 40 / scale)
-    return base + 0.5 * smoothstep(0.25, 0.6, grain) - 0.5 * smoothstep(0.25, 0.6, -grain) + 0.14 * fine
+    grit = smoothstep(0.25, 0.6, grain) - smoothstep(0.25, 0.6, -grain)
+    return np.asarray(base + 0.5 * grit + 0.14 * fine, np.float32)
 
 
 Shapes = list[tuple[NDArray[np.float64], float]]
@@ -173,11 +174,23 @@ def grass(rng: np.random.Generator, canvas: Canvas, scale: float) -> Field:
         along = np.array([np.cos(angle), np.sin(angle)]) * (0.12 + 0.2 * size) * scale
         aside = np.array([-along[1], along[0]]) * (0.05 + 0.05 * width)
         foot = np.array([x * (canvas.extent_x + 0.2) - 0.1, y * (canvas.extent_y + 0.2) - 0.1])
-        shapes.append((np.stack([foot - aside, foot + along * 0.6 - aside * 0.4, foot + along, foot + aside]), 0.1 + 0.85 * tone))
+        shapes.append(
+            (np.stack([foot - aside, foot + along * 0.6 - aside * 0.4, foot + along, foot + aside]), 0.1 + 0.85 * tone)
+        )
     return drawn(canvas, shapes, 0.15) + 0.08 * noise(rng, canvas, 20, octaves=2)
 
 
 TEXTURES: dict[str, Texture] = {
-    "clouds": clouds, "stripes": stripes, "waves": waves, "fur": fur, "bark": bark, "checks": checks, "bricks": bricks,
-    "stones": stones, "mosaic": mosaic, "speckle": speckle, "litter": litter, "grass": grass,
+    "clouds": clouds,
+    "stripes": stripes,
+    "waves": waves,
+    "fur": fur,
+    "bark": bark,
+    "checks": checks,
+    "bricks": bricks,
+    "stones": stones,
+    "mosaic": mosaic,
+    "speckle": speckle,
+    "litter": litter,
+    "grass": grass,
 }

@@ -1,14 +1,14 @@
 """Writing built-in images and their truth as a folder: the layout `synth`.
 
-    images/000000.png        1 or 3 channels: PNG; any other count: TIFF
-    masks/000000.png         indexed PNG, the visible class of each pixel (names and colours in classes.json)
-    instances/000000.png     16-bit PNG, instance ids, 0 = none
-    layers/000000.npz        `layers` float16 (L, H, W, C+1), premultiplied, back to front
-    removed/NAME/000000.png  the image without what bears the name
-    backgrounds/000000.png   kind `objects`: other grounds, with nothing on them
-    tags.csv                 image,tags (names joined by ";")
-    boxes.csv                image,x0,y0,x1,y1,name (px, right and lower ends exclusive)
-    classes.json             names, colours, and how the folder was made
+images/000000.png        1 or 3 channels: PNG; any other count: TIFF
+masks/000000.png         indexed PNG, the visible class of each pixel (names and colours in classes.json)
+instances/000000.png     16-bit PNG, instance ids, 0 = none
+layers/000000.npz        `layers` float16 (L, H, W, C+1), premultiplied, back to front
+removed/NAME/000000.png  the image without what bears the name
+backgrounds/000000.png   kind `objects`: other grounds, with nothing on them
+tags.csv                 image,tags (names joined by ";")
+boxes.csv                image,x0,y0,x1,y1,name (px, right and lower ends exclusive)
+classes.json             names, colours, and how the folder was made
 """
 
 from __future__ import annotations
@@ -90,8 +90,15 @@ def _save_image(stem: Path, image: NDArray[np.uint8]) -> str:
     else:
         path = stem.with_name(stem.name + ".tif")
         extra = [0] * (image.shape[-1] - 1)
-        tifffile.imwrite(path, image, photometric="minisblack", planarconfig="contig", extrasamples=extra,
-                         metadata=None, software=False)
+        tifffile.imwrite(
+            path,
+            image,
+            photometric="minisblack",
+            planarconfig="contig",
+            extrasamples=extra,
+            metadata=None,
+            software=False,
+        )
     return path.name
 
 
