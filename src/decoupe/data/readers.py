@@ -9,7 +9,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 import numpy as np
@@ -48,6 +48,7 @@ PLUGINS = (
 )
 
 _BOMB_BYTES, _BOMB_RATIO = 128_000_000, 500
+_BANDS = 16
 _STRIP = 1 << 24
 _ORIENTATION = 274
 
@@ -217,32 +218,29 @@ def _strips(image: Pillow.Image) -> NDArray[Any]:
 def read_tiff(stream: IO[bytes], limit: Limit, frame: int = 0, indices: bool = False) -> Raw:
     """Plain photos go to Pillow, which knows every compression; everything else keeps all its bands (tifffile).
 
-    In a TIFF every sample is a band: a fourth one may be near infrared whatever its tag says. A (C, H, W) stack
-    written by tifffile, ImageJ or OME as C <= 16 pages is C bands; other pages are frames.
+    In a TIFF every sample is a band: a fourth one may be near infrared whatever its tag says. A three-axis array
+    that tifffile, ImageJ or OME stored as pages is one image when its shorter outer axis has at most 16 entries
+    (its bands); other pages are frames.
     """
     with tifffile.TiffFile(stream) as file:
-        pages = _band_pages(file) if frame == 0 else None
+        stack = _stack(file) if frame == 0 else None
+        if stack is not None:
+            return _read_stack(stack, limit)
         if not _has_page(file, frame):
             raise Unreadable(f"no page {frame}" if frame else "damaged TIFF")
         page = file.pages[frame]
-        if not isinstance(page, tifffile.TiffPage):
-            page = page.aspage()
-        bands = int(page.samplesperpixel) * (len(pages) if pages else 1)
-        limit.check(int(page.imagelength), int(page.imagewidth), bands)
-        more = pages is None and _has_page(file, 1)
+        page = page if isinstance(page, tifffile.TiffPage) else page.aspage()
+        limit.check(int(page.imagelength), int(page.imagewidth), int(page.samplesperpixel))
+        more = _has_page(file, 1)
         plain = page.samplesperpixel in (1, 3) and page.dtype is not None and page.dtype.name in ("bool", "uint8")
-        special = int(page.photometric) not in (0, 1, 2)
-        if pages is None and (special or plain):
-            raw = read_pillow(_rewound(stream), limit, frame, indices=indices)
-            return Raw(raw.pixels, raw.full, raw.bits, more)
+        if plain or int(page.photometric) not in (0, 1, 2):
+            return replace(read_pillow(_rewound(stream), limit, frame, indices=indices), animated=more)
         try:
-            planes = [_page_array(p) for p in pages or [page]]
+            pixels = _page_array(page)
         except ValueError as error:
-            if "imagecodecs" not in str(error) or pages or page.samplesperpixel > 4:
+            if "imagecodecs" not in str(error) or page.samplesperpixel > 4:
                 raise
-            raw = read_pillow(_rewound(stream), limit, frame, indices=indices)
-            return Raw(raw.pixels, raw.full, raw.bits, more)
-        pixels = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
+            return replace(read_pillow(_rewound(stream), limit, frame, indices=indices), animated=more)
         tag = page.tags.get(_ORIENTATION)
         pixels = upright(pixels, int(tag.value) if tag is not None else 1)
         return Raw(pixels, (pixels.shape[0], pixels.shape[1]), int(page.bitspersample), more)
@@ -260,16 +258,23 @@ def _has_page(file: tifffile.TiffFile, index: int) -> bool:
         return False
 
 
-def _band_pages(file: tifffile.TiffFile) -> list[tifffile.TiffPage] | None:
-    """The pages of a (C, H, W) stack whose first axis is bands, or None."""
+def _stack(file: tifffile.TiffFile) -> tifffile.TiffPageSeries | None:
+    """The pages of a three-axis array whose shorter outer axis is its bands, or None."""
     if not (file.is_shaped or file.is_imagej or file.is_ome) or not _has_page(file, 1):
         return None
     series = file.series[0]
-    if series.axes not in ("CYX", "QYX", "SYX") or not 2 <= series.shape[0] <= 16:
-        return None
-    if len(series.pages) != series.shape[0]:
-        return None
-    return [page.aspage() if isinstance(page, tifffile.TiffFrame) else page for page in series.pages if page]
+    kinds = ("CYX", "QYX", "SYX", "IYX") if file.is_shaped else ("CYX",)
+    fits = len(series.shape) == 3 and series.axes in kinds and min(series.shape[0], series.shape[2]) <= _BANDS
+    return series if fits and len(series.pages) == series.shape[0] else None
+
+
+def _read_stack(series: tifffile.TiffPageSeries, limit: Limit) -> Raw:
+    first, middle, last = (int(side) for side in series.shape)
+    height, width, bands = (middle, last, first) if first < last else (first, middle, last)
+    limit.check(height, width, bands)
+    pixels = np.asarray(series.asarray(maxworkers=1))
+    pixels = np.moveaxis(pixels, 0, 2) if first < last else pixels
+    return Raw(pixels, (height, width), pixels.dtype.itemsize * 8)
 
 
 def _page_array(page: tifffile.TiffPage) -> NDArray[Any]:

@@ -93,8 +93,10 @@ def _expand(source: str | Path) -> list[tuple[Path, Path]]:
     if glob.has_magic(text):
         root = _fixed_part(text)
         hits = sorted(glob.glob(text, recursive=True))
-        files = [Path(hit) for hit in hits if _is_image(Path(hit))]
+        files = [Path(hit) for hit in hits if not os.path.isdir(hit) and _is_image(Path(hit))]
         files += [file for hit in hits if os.path.isdir(hit) and "**" not in text for file in walk(Path(hit))]
+        ours = {folder for folder in {file.parent for file in files} if _below_ours(folder, root)}
+        files = [file for file in files if file.parent not in ours]
         return [(root, file) for file in files]
     raise Fault("a folder, glob, image or CSV", f"{text!r}, which does not exist", "check the path")
 
@@ -135,6 +137,12 @@ def _written_by_us(folder: Path) -> set[str] | None:
         return set((folder / MARKER).read_text(errors="replace").split("\n")) - {""}
     except OSError:
         return None
+
+
+def _below_ours(folder: Path, root: Path) -> bool:
+    """Whether a folder, or one between it and the root, was written by decoupe."""
+    between = [folder, *folder.parents][: len(folder.parts) - len(root.parts) + 1]
+    return any(_written_by_us(place) == set() for place in between)
 
 
 def _is_image(path: Path) -> bool:
