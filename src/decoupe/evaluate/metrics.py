@@ -138,7 +138,7 @@ def f1(matched: Counts) -> Scores:
 
 
 def resample(images: Counts, n: int, seed: int) -> Counts:
-    """(n, ...) sums over N images drawn with replacement, from (N, ...) counts of each image; equal seeds, equal draws."""
+    """(n, ...) sums over N images drawn with replacement, from (N, ...) counts of each. Equal seeds, equal draws."""
     rng = np.random.default_rng(seed)
     flat = images.reshape(len(images), -1).astype(np.float64)  # exact: sums stay below 2^53
     rows = max(1, _CHUNK // max(1, len(images)))
