@@ -232,8 +232,9 @@ def read_tiff(stream: IO[bytes], limit: Limit, frame: int = 0, indices: bool = F
         page = page if isinstance(page, tifffile.TiffPage) else page.aspage()
         limit.check(int(page.imagelength), int(page.imagewidth), int(page.samplesperpixel))
         more = _has_page(file, 1)
-        plain = page.samplesperpixel in (1, 3) and page.dtype is not None and page.dtype.name in ("bool", "uint8")
-        if plain or int(page.photometric) not in (0, 1, 2):
+        layout = int(page.photometric), int(page.samplesperpixel)
+        plain = layout in ((0, 1), (1, 1), (2, 3)) and page.dtype is not None and page.dtype.name in ("bool", "uint8")
+        if plain or layout[0] not in (0, 1, 2):
             return replace(read_pillow(_rewound(stream), limit, frame, indices=indices), animated=more)
         try:
             pixels = _page_array(page)
