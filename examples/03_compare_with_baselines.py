@@ -1,4 +1,6 @@
-"""Is the training worth it? Score a run beside simple baselines: python examples/03_compare_with_baselines.py RUN PHOTOS masks:LABELLED
+"""Is the training worth it? Score a run beside simple baselines.
+
+python examples/03_compare_with_baselines.py RUN PHOTOS masks:LABELLED
 
 LABELLED holds images/ and masks/ of equal stems. Labels are used to measure, never to train or to choose.
 """
@@ -8,8 +10,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import decoupe
 from decoupe.evaluate.run import evaluate
+
+import decoupe
 
 
 def main() -> None:

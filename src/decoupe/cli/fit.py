@@ -111,10 +111,10 @@ def help_text(parser: Parser, room: str | None) -> str:
     if room is None:
         return f"{text}\nrooms (decoupe fit ROOM --help shows the options of one):\n{rooms}"
     presets = ", ".join(ROOMS[room].presets()) or "none"
-    return f"{text}\noptions of {room} (presets: {presets}):\n{_room_help(room)}"
+    return f"{text}\noptions of {room} (presets: {presets}):\n{room_help(room)}"
 
 
-def _room_help(room: str) -> str:
+def room_help(room: str) -> str:
     """The options of a room with their docstrings and defaults, as tyro shows them, without its frame."""
     import tyro
 
