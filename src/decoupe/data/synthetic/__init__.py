@@ -13,6 +13,8 @@ from decoupe.data.synthetic.canvas import Canvas
 from decoupe.data.synthetic.scene import Layer, Scene, finish, mix, over, quantise
 from decoupe.errors import UsageFault
 
+__all__ = ["KINDS", "Scene", "background_photos", "object_photos", "render", "write"]
+
 KINDS = ("scenes", "objects", "cluster", "aerial")
 """The kinds, in the order that numbers their random streams."""
 
@@ -43,8 +45,7 @@ def render(kind: str, seed: int, index: int, size: int | tuple[int, int] = 64, c
 def object_photos(
     n: int, seed: int, size: int = 64, channels: int = 3, first: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """`n` images of kind `objects` from index `first` on: (n, size, size, channels) uint8 and their masks (n,
-    size, size).
+    """`n` images of kind `objects` from index `first` on, (n, size, size, channels) uint8, and masks (n, size, size).
 
     The same pixels as `render("objects", seed, index, size, channels)`, without the rest of the truth: quicker.
     """
@@ -100,20 +101,22 @@ def write(
     channels: int | None = None,
     truth: bool = True,
 ) -> None:
-    """Write images 0 to n - 1 of a kind under `out` as layout `synth` (see `writer`): same arguments, same
-    bytes.
+    """Write images 0 to n - 1 of a kind under `out` as layout `synth` (see `writer`): same arguments, same bytes.
 
-    With `truth` false: the images alone. Kind `objects` also gets `backgrounds/`, as many grounds with nothing on
-    them.
+    With `truth` false: the images alone. With it, kind `objects` also gets `backgrounds/`: as many bare grounds.
     """
-    _, classes, bands = _painter(kind)
+    painter, classes, bands = _painter(kind)
     if n < 1:
         raise UsageFault("1 image or more", str(n), "ask for some with --n")
+    count = _channels(channels, bands)
     folder = writer.Writer(Path(out), kind, classes, truth)
     for index in range(n):
-        folder.add(render(kind, seed, index, size, channels))
-    if kind == "objects":
-        for index in range(n):
-            layers = objects.ground_only(*_start("grounds", seed, index, size))
-            folder.add_background(quantise(mix(layers[0].rgba, _channels(channels, bands))[..., :-1]), index)
-    folder.close({"seed": seed, "n": n, "size": size, "channels": _channels(channels, bands)})
+        if truth:
+            folder.add(render(kind, seed, index, size, count))
+        else:
+            layers = painter(*_start(kind, seed, index, size), index)
+            folder.add_image(quantise(over([mix(layer.rgba, count) for layer in layers])))
+        if truth and kind == "objects":
+            (bare,) = objects.ground_only(*_start("grounds", seed, index, size))
+            folder.add_background(quantise(mix(bare.rgba, count)[..., :-1]), index)
+    folder.close({"seed": seed, "n": n, "size": size, "channels": count})

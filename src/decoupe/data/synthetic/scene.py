@@ -20,12 +20,14 @@ GLOW = (1.0, 0.93, 0.74)
 class Scene:
     """One built-in image with its exact truth. H x W px, C channels, L layers.
 
-    image: (H, W, C) uint8. mask: (H, W) uint8, the VISIBLE class of each pixel, an index into `classes`. layers:
-    (L, H, W, C+1) float32, premultiplied, 0..1, back to front; layer 0 is opaque; laid over one another they give
-    `image` to rounding. A shadow belongs to the layer of what casts it. removed: name -> (H, W, C) uint8, the image
-    without what bears that name. tags: the classes visible in the image (but `background`). boxes: (name, x0, y0,
-    x1, y1) in px, right and lower ends exclusive, tight around the visible pixels. instances: (H, W) uint16, 0
-    where there is no object.
+    image: (H, W, C) uint8.
+    mask: (H, W) uint8, the VISIBLE class of each pixel, an index into `classes`.
+    layers: (L, H, W, C+1) float32, premultiplied, 0..1, back to front; layer 0 is opaque; laid over one another they
+        give `image` to rounding. A shadow, or lamplight, belongs to the layer of what casts it.
+    removed: name -> (H, W, C) uint8, the image without what bears that name; layer 0 cannot be removed.
+    tags: the classes visible in the image (but `background`).
+    boxes: (name, x0, y0, x1, y1) in px, right and lower ends exclusive, tight around what shows of an instance.
+    instances: (H, W) uint16, 1, 2, ... the visible thing at each pixel, 0 where there is none.
     """
 
     image: NDArray[np.uint8]
@@ -57,8 +59,7 @@ class Layer:
 def paint(
     canvas: Canvas, rgb: Field, alpha: Field | None, shadow: Field | None = None, glow: Field | None = None
 ) -> tuple[Field, Field]:
-    """Colours (2H, 2W, bands) and coverage (2H, 2W) -> premultiplied (H, W, bands + 1) and (H, W) coverage
-    without shadow.
+    """Colours (2H, 2W, bands), coverage (2H, 2W) -> premultiplied (H, W, bands + 1), coverage (H, W) without shadow.
 
     The camera noise is put into the colours here; `shadow` (2H, 2W) darkens what lies below, outside the coverage,
     and `glow` brightens it towards warm white.
@@ -139,8 +140,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def mixing(channels: int, bands: int) -> NDArray[np.float32]:
-    """(channels, bands) weights, rows summing to 1, from a kind's own bands (R, G, B [, near infrared]) to
-    `channels`.
+    """(channels, bands) weights, rows summing to 1, from a kind's own bands (R, G, B [, near infrared]).
 
     1: luma. 2: luma and near infrared. 3: RGB. 4: RGB and near infrared. More: those four, then blends of two of
     them that step through (R+G, G+B, B+N, N+R, R+B, G+N) with a changing share. Kinds without an infrared band of

@@ -46,17 +46,20 @@ class Writer:
         self.colours = class_colours(len(classes))
         self.tags: list[tuple[str, str]] = []
         self.boxes: list[tuple[str, int, int, int, int, str]] = []
-        self.count = 0
+        self.count, self.name = 0, ""
         for name in ("images", *(("masks", "instances", "layers", "removed") if truth else ())):
             (out / name).mkdir(parents=True, exist_ok=True)
 
-    def add(self, scene: Scene) -> None:
-        """Write the next scene."""
+    def add_image(self, image: NDArray[np.uint8]) -> str:
+        """Write the next image alone; returns its stem."""
         stem = f"{self.count:06d}"
-        name = _save_image(self.out / "images" / stem, scene.image)
+        self.name = _save_image(self.out / "images" / stem, image)
         self.count += 1
-        if not self.truth:
-            return
+        return stem
+
+    def add(self, scene: Scene) -> None:
+        """Write the next image and its truth."""
+        stem = self.add_image(scene.image)
         mask = Image.fromarray(scene.mask)
         mask.putpalette([value for rgb in self.colours for value in rgb])
         mask.save(self.out / "masks" / f"{stem}.png", compress_level=3)
@@ -65,8 +68,8 @@ class Writer:
         for absent, image in scene.removed.items():
             (self.out / "removed" / absent).mkdir(exist_ok=True)
             _save_image(self.out / "removed" / absent / stem, image)
-        self.tags.append((f"images/{name}", ";".join(scene.tags)))
-        self.boxes += [(f"images/{name}", *ends, thing) for thing, *ends in scene.boxes]  # type: ignore[misc]
+        self.tags.append((f"images/{self.name}", ";".join(scene.tags)))
+        self.boxes += [(f"images/{self.name}", *ends, thing) for thing, *ends in scene.boxes]  # type: ignore[misc]
 
     def add_background(self, image: NDArray[np.uint8], index: int) -> None:
         """Write a ground with nothing on it."""
