@@ -10,9 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from decoupe.evaluate.run import evaluate
-
 import decoupe
+from decoupe.evaluate.run import evaluate
 
 
 def main() -> None:

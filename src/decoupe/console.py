@@ -67,7 +67,7 @@ def score_table(rows: Sequence[Mapping[str, Any]], titles: Sequence[str], corner
     lines: list[tuple[str, ...]] = [(corner, "IoU", "95 % interval", "accuracy", "mIoU", "matched")]
     for row, title in zip(rows, titles, strict=True):
         metrics = row["metrics"]
-        note = " (uses labels)" if row.get("selection") == "oracle" else ""
+        note = " (uses labels)" if row.get("uses_labels") else ""
         cells = (metrics.get("iou"), interval(row.get("interval")), metrics.get("accuracy"), metrics.get("miou"))
         texts = [cell if isinstance(cell, str) else share(cell) for cell in cells]
         lines.append((title + note, *texts, str(row.get("matching", ""))))
@@ -79,10 +79,10 @@ def share(value: Any) -> str:
     return "" if value is None else f"{float(value):.3f}".removeprefix("0")
 
 
-def interval(value: Any) -> str:
-    """`.81 - .85` of a pair, or of the pair that a mapping keeps for `iou`."""
-    pair = value.get("iou") if isinstance(value, Mapping) else value
-    return "" if pair is None else f"{share(pair[0])} - {share(pair[1])}"
+def interval(scores: Mapping[str, Any] | None) -> str:
+    """`.810 - .850`: the interval of the object's IoU, else of mIoU; empty where there is none."""
+    pair = next((scores[name] for name in ("iou", "miou") if name in scores), None) if scores else None
+    return "" if pair is None or None in pair else f"{share(pair[0])} - {share(pair[1])}"
 
 
 def clock(seconds: float | None) -> str:

@@ -15,21 +15,21 @@ BASELINES = ("kmeans-lab", "kmeans-1x1", "otsu", "grabcut", "ellipse")
 """Label-free references that are scored beside the room."""
 
 
-def demo(out: str | Path | None = None, minutes: float = 5.0, train: int = TRAIN, unseen: int = UNSEEN) -> Path:
-    """Make images, fit, segment and score 200 unseen ones, write the report; returns the run folder.
+def demo(out: str | Path | None = None, minutes: float = 5.0) -> Path:
+    """Make images, fit, segment and score unseen ones, write the report; returns the run folder.
 
     `minutes` bounds the training; everything else takes about half a minute. UsageFault if `out` has content.
     """
     folder = _new_folder(out)
     photos, held_out = folder / "photos", folder / "unseen"
-    _make_images(photos, held_out, train, unseen)
+    _make_images(photos, held_out)
     run = _fit(photos, folder / "run", minutes)
     written = _segment(run, held_out / "images", folder / "masks")
     rows = _score(run, photos, held_out, folder / "baselines")
     from decoupe.report import report
 
     page = report(run)
-    _close(rows, unseen, page, folder, written)
+    _close(rows, page, folder, written)
     return run
 
 
@@ -42,13 +42,13 @@ def _new_folder(out: str | Path | None) -> Path:
     return folder
 
 
-def _make_images(photos: Path, held_out: Path, train: int, unseen: int) -> None:
+def _make_images(photos: Path, held_out: Path) -> None:
     """Training images without their truth; unseen ones, from another seed, with it."""
     from decoupe.data.synthetic import write
 
-    write(photos, "objects", train, SIZE, seed=0, truth=False)
-    write(held_out, "objects", unseen, SIZE, seed=1)
-    console.line(f"built-in objects: {train:,} images, {SIZE} px, no labels used      {photos}/images")
+    write(photos, "objects", TRAIN, SIZE, seed=0, truth=False)
+    write(held_out, "objects", UNSEEN, SIZE, seed=1)
+    console.line(f"built-in objects: {TRAIN:,} images, {SIZE} px, no labels used      {photos}/images")
 
 
 def _fit(photos: Path, run: Path, minutes: float) -> Path:
@@ -94,13 +94,11 @@ def _score(run: Path, photos: Path, held_out: Path, folder: Path) -> list[tuple[
     return rows
 
 
-def _close(
-    rows: Sequence[tuple[str, Mapping[str, Any]]], unseen: int, page: Path, folder: Path, written: Mapping[str, Any]
-) -> None:
+def _close(rows: Sequence[tuple[str, Mapping[str, Any]]], page: Path, folder: Path, written: Mapping[str, Any]) -> None:
     """The closing block: scores, where to look, what to do next."""
     console.line()
     console.table(
-        console.score_table([row for _, row in rows], [title for title, _ in rows], f"{unseen} unseen images")
+        console.score_table([row for _, row in rows], [title for title, _ in rows], f"{UNSEEN} unseen images")
     )
     console.line()
     console.line(f"  look   {page}")

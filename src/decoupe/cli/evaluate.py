@@ -62,11 +62,19 @@ def evaluate_run(given: argparse.Namespace) -> None:
     """Score the run, print its rows."""
     from decoupe.evaluate.run import evaluate
 
-    content = evaluate(
-        given.run, given.data, protocol=given.protocol, split=given.split, fit_on=given.fit_on, matching=given.matching
-    )
+    with console.counting("evaluate") as progress:
+        content = evaluate(
+            given.run,
+            given.data,
+            protocol=given.protocol,
+            split=given.split,
+            fit_on=given.fit_on,
+            matching=given.matching,
+            progress=progress,
+        )
     _save(given.json, content)
     show(content["results"])
+    console.line(f"  {content['about']}")
 
 
 def compare_flags(parser: Parser) -> None:
@@ -86,6 +94,11 @@ def compare_run(given: argparse.Namespace) -> None:
     content = compare(given.runs)
     _save(given.json, content)
     show(content["results"])
+    for row in content["results"]:
+        if (difference := row.get("difference")) is not None:
+            low, high = (f"{end:+.3f}" for end in difference["interval"])
+            name = f"{row['row']} minus {difference['to']}"
+            console.line(f"  {name}: {difference['metric']} {difference['value']:+.3f} (95 % interval {low} to {high})")
 
 
 def report_flags(parser: Parser) -> None:

@@ -139,8 +139,6 @@ def preset_of(room: str, name: str | None) -> Any:
 
 def room_options(parser: Parser, room: str, preset: str | None, words: Sequence[str]) -> dict[str, Any]:
     """The room's options that differ from its preset. UsageFault names the option that is wrong."""
-    import tyro
-
     base = preset_of(room, preset)
     names = [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(base)]
     switches = [f"--no-{name[2:]}" for name in names if isinstance(getattr(base, _field(name)), bool)]
@@ -149,9 +147,9 @@ def room_options(parser: Parser, room: str, preset: str | None, words: Sequence[
     if words and not words[0].startswith("--"):
         parser.refuse(words[:1])
     try:
-        config = tyro.cli(type(base), args=list(words), default=base, console_outputs=False, add_help=False)
+        config = _parse(base, words)
     except SystemExit:
-        raise _wrong_option(type(base), base, words, room) from None
+        raise _wrong_option(base, words, room) from None
     except Fault as fault:
         raise UsageFault(fault.expected, fault.got, fault.do) from None
     return {
@@ -165,16 +163,22 @@ def _field(flag: str) -> str:
     return flag.lstrip("-").split("=")[0].replace("-", "_")
 
 
-def _wrong_option(kind: type[Any], base: Any, words: Sequence[str], room: str) -> UsageFault:
-    """Find the one option that cannot be read, by reading each alone."""
+def _parse(base: Any, words: Sequence[str]) -> Any:
+    """`base` with the options in `words`, read by tyro; SystemExit, and nothing printed, if it cannot read them."""
     import tyro
 
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return tyro.cli(type(base), args=list(words), default=base, console_outputs=False, add_help=False)
+
+
+def _wrong_option(base: Any, words: Sequence[str], room: str) -> UsageFault:
+    """Find the one option that cannot be read, by reading each alone."""
     starts = [i for i, word in enumerate(words) if word.startswith("--")]
-    hints = get_type_hints(kind)
+    hints = get_type_hints(type(base))
     for first, after in zip(starts, [*starts[1:], len(words)], strict=True):
         part = list(words[first:after])
         try:
-            tyro.cli(kind, args=part, default=base, console_outputs=False, add_help=False)
+            _parse(base, part)
         except SystemExit:
             name = part[0].split("=")[0]
             got = part[0].partition("=")[2] or " ".join(part[1:])
@@ -198,11 +202,15 @@ def _in_words(hint: Any) -> str:
 
 def run(given: argparse.Namespace) -> None:
     """Train, then say where the result is and what to do next."""
+    if given.resume and given.run is None:
+        raise UsageFault("--run DIR with --resume", "none", "name the run to go on with")
+    if not given.resume and given.images is None:
+        raise UsageFault("--images PATH", "none", "name a folder of photos, a glob, a CSV manifest or NAME:PATH")
+    _check_nodes(given.nodes)
     reporter = console.reporter()
     try:
         if given.resume:
             _say_what_is_ignored(given, reporter)
-        _check_nodes(given.nodes)
         from decoupe.fit import fit, shell_command
 
         model = fit(

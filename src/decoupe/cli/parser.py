@@ -16,7 +16,7 @@ from decoupe.errors import UsageFault
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like `word`, if any is like it."""
     by_fold = {name.casefold(): name for name in known}
-    found = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.5)
+    found = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.6)
     return by_fold[found[0]] if found else None
 
 
@@ -104,7 +104,7 @@ def number(flag: str, low: float, high: float) -> Callable[[str], float]:
         except ValueError:
             raise UsageFault(f"a number after {flag}", repr(text), f"write {flag} 10") from None
         if not math.isfinite(value) or not low <= value <= high:
-            raise UsageFault(f"{flag} between {low:g} and {high:g}", text, "choose one in that range")
+            raise UsageFault(f"{flag} between {low:g} and {high:,.10g}", text, "choose one in that range")
         return value
 
     return read
@@ -115,7 +115,9 @@ def one_of(flag: str, known: Sequence[str]) -> Callable[[str], str]:
 
     def read(text: str) -> str:
         if text not in known:
-            raise unknown(f"{flag} {'|'.join(known)}", text, known, "the list above")
+            like = nearest(text, known)
+            remedy = f"did you mean {like}?" if like else "choose one of these"
+            raise UsageFault(f"{flag} {'|'.join(known)}", repr(text), remedy)
         return text
 
     return read

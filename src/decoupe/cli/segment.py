@@ -98,12 +98,13 @@ def merging(text: str) -> tuple[tuple[int, ...], str]:
 
 def name_run(given: argparse.Namespace) -> None:
     """Write the names; without options, show them."""
+    names = _once(given.set)
     from decoupe.engine.runfolder import Run
 
-    if given.set or given.merge or given.from_masks:
+    if names or given.merge or given.from_masks:
         from decoupe.naming import name
 
-        name(given.run, _once(given.set), list(given.merge), given.from_masks)
+        name(given.run, names, list(given.merge), given.from_masks)
     run = Run.open(given.run)
     shown = {min(group): group for group in run.merges}
     hidden = {index for group in run.merges for index in group} - set(shown)
