@@ -33,7 +33,7 @@ def class_colours(count: int) -> list[tuple[int, int, int]]:
     """One colour for each class: the first dark grey, the others spread around the colour circle."""
     colours = [(40, 40, 44)]
     for k in range(1, count):
-        r, g, b = (int(v) for v in np.round(colour(0.45 + 0.18 * (k % 3), 0.02 + 0.381966 * k, 0.95) * 255))
+        r, g, b = (int(v) for v in np.round(colour(0.45 + 0.18 * (k % 3), 0.02 + 0.381966 * k, 0.6) * 255))
         colours.append((r, g, b))
     return colours
 
