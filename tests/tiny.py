@@ -28,6 +28,7 @@ TINY: dict[str, dict[str, Any]] = {
         "discriminator_width": 8,
         "teacher_depth": 3,
         "student_depth": 3,
+        "rounds": 2,
     },
     "baselines": {"size": 32},
 }

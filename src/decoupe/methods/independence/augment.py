@@ -24,7 +24,7 @@ def _contrast(images: Tensor, about: Tensor, factor: Tensor) -> Tensor:
 def colour_jitter(images: Tensor, draw: Draw, strength: float) -> Tensor:
     """Random brightness (+- strength), saturation and contrast (factor 1 +- strength) for any number of bands."""
     brightness = draw.uniform(low=-strength, high=strength)
-    x = images + 0.5 * brightness[:, None, None, None]
+    x = images + brightness[:, None, None, None]
     x = _contrast(x, x.mean(1, keepdim=True), draw.uniform(low=1 - strength, high=1 + strength))
     return _contrast(x, x.mean((1, 2, 3), keepdim=True), draw.uniform(low=1 - strength, high=1 + strength))
 

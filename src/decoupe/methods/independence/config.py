@@ -19,9 +19,9 @@ class Config:
     batch: int = 32
     """Images per step, over all processes."""
 
-    members: int = 4
+    members: int = 3
     """Adversarial runs from different seeds whose masks are averaged; 1 is the paper's single run."""
-    member_images: int = 16_000
+    member_images: int = 9_600
     """Images each adversarial run sees; it is stopped there because such training drifts when it goes on."""
     teacher_size: int | None = 32
     """Side in pixels at which the adversarial runs work; None = `size`."""
@@ -42,7 +42,9 @@ class Config:
     """Form of Eq. 6 and 7; `paper` is the printed one (D = P(fake), saturating)."""
     area: float = 0.25
     """Target share of the image that the object covers (a below Eq. 7)."""
-    area_margin: float = 0.15
+    area_spread: float = 0.05
+    """The members' own targets run evenly from area - area_spread to area + area_spread."""
+    area_margin: float = 0.10
     """Areas of single masks within area +- margin are not punished; 0 = the printed formula."""
     area_weight: float = 50.0
     """Weight of the penalty on single masks (lambda of Eq. 7; the paper: 1000)."""
@@ -52,15 +54,15 @@ class Config:
     """Weight of the penalty on the mean area of a batch."""
     area_one_sided: bool = False
     """Punish only masks that are too large."""
-    lr_discriminator: float = 4e-4
+    lr_discriminator: float = 8e-4
     """Adam's learning rate of the discriminator (the paper: 2e-4)."""
-    lr_mask: float = 2e-4
-    """Adam's learning rate of the mask network (the paper: 4e-4)."""
+    lr_mask: float = 4e-4
+    """Adam's learning rate of the mask network (as the paper's)."""
     average: float = 0.99
     """Decay of the mask networks' moving average per step (0 = none, as in the paper)."""
 
     zoom: float = 1.25
-    """Photos and backgrounds are seen through random crops of 1/zoom to all of their side, mirrored half of the time."""
+    """Photos and backgrounds are seen through random crops of 1/zoom to all of a side, mirrored half of the time."""
     shift: float = 0.25
     """The pasted layer is shifted by up to this share of half a side (0 = the paper's identity layout)."""
     jitter: float = 0.4
@@ -70,14 +72,14 @@ class Config:
 
     distill: bool = True
     """Train a student on carved foregrounds over random backgrounds with the teachers' masks as targets (Eq. 8)."""
-    rounds: int = 2
-    """Students in a row: the first learns from the teachers, each later one from the one before."""
+    rounds: int = 4
+    """Rounds of distillation: the first learns from the teachers, each later one from the student so far."""
     snap: bool = True
     """Draw the targets to the edges of their photos before a student learns them (no labels; see snap.py)."""
     target_images: int = 4096
     """Photos for which targets are computed; of larger collections a random part."""
-    student_images: int = 16_000
-    """Images each student sees by default."""
+    student_images: int = 9_600
+    """Images the student sees in each round by default."""
     student_depth: int = 5
     """Halvings of resolution in the student."""
     lr_student: float = 2e-3
@@ -101,6 +103,7 @@ class Config:
         in_range("teacher_depth", self.teacher_depth, 2, 6)
         in_range("student_depth", self.student_depth, 2, 6)
         in_range("area", self.area, 0.01, 0.9)
+        in_range("area_spread", self.area_spread, 0, min(self.area, 1 - self.area))
         in_range("zoom", self.zoom, 1, 4)
         in_range("shift", self.shift, 0, 1)
         for pool in self.pools:
@@ -108,11 +111,33 @@ class Config:
 
 
 _PAPER = Config(
-    size=128, members=1, member_images=400_000, teacher_size=None, width=64, teacher_depth=6, deconvolution=True,
-    pools=(1,), adversarial="nonsaturating", area=0.25, area_margin=0.0, area_weight=1000.0, lr_discriminator=2e-4,
-    lr_mask=4e-4, average=0.0, zoom=1.0, shift=0.0, jitter=0.0, translation=False, student_images=400_000, rounds=1, snap=False,
-    student_depth=6, lr_student=4e-4, recomposed=1.0, sharpen=1.0,
-)  # fmt: skip
+    size=128,
+    members=1,
+    member_images=400_000,
+    teacher_size=None,
+    width=64,
+    teacher_depth=6,
+    deconvolution=True,
+    pools=(1,),
+    adversarial="nonsaturating",
+    area_spread=0.0,
+    area_margin=0.0,
+    area_weight=1000.0,
+    lr_discriminator=2e-4,
+    lr_mask=4e-4,
+    average=0.0,
+    zoom=1.0,
+    shift=0.0,
+    jitter=0.0,
+    translation=False,
+    rounds=1,
+    snap=False,
+    student_images=400_000,
+    student_depth=6,
+    lr_student=4e-4,
+    recomposed=1.0,
+    sharpen=1.0,
+)
 
 PRESETS: dict[str, Config] = {"cpu": Config(), "paper-birds": _PAPER, "paper-faces": _PAPER}
 """`cpu` is the default; the paper's two tables of hyper-parameters are equal (Table 3), only the data differ."""

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from decoupe.compositing import alpha_over, warp
+from decoupe.engine.selection import soft_iou
 from decoupe.errors import Fault
 from decoupe.methods.independence import losses
 from decoupe.methods.independence.augment import colour_jitter, translate, view
 from decoupe.methods.independence.config import Config
 from decoupe.methods.independence.networks import PooledDiscriminator, UNet
 from decoupe.methods.independence.providers import Instance, foreground, lay_out, paste, patches, reduce_to
-from decoupe.methods.independence.snap import snap
+from decoupe.methods.independence.snap import ANCHORS, snap
 from decoupe.methods.room import Batch, DataSpec, Draw, Phase, Room, Stage, TrainingData, to_unit
 from decoupe.nn.norm import global_mean
 
@@ -28,9 +29,9 @@ from decoupe.nn.norm import global_mean
 class Game(nn.Module):
     """What both players share: composites made by one mask network, and what the discriminator is shown of them."""
 
-    def __init__(self, config: Config, size: int, masks: UNet, discriminator: PooledDiscriminator) -> None:
+    def __init__(self, config: Config, size: int, area: float, masks: UNet, discriminator: PooledDiscriminator) -> None:
         super().__init__()
-        self.config, self.size = config, size
+        self.config, self.size, self.area = config, size, area
         self.masks, self.discriminator = masks, discriminator
 
     def composites(self, batch: Batch) -> tuple[Instance, Tensor]:
@@ -63,7 +64,7 @@ class Targets:
         parts = []
         for some in np.array_split(self._chosen, max(1, limit // 16)):
             images = to_unit(data.images[some], room.weights.device)
-            masks = room.segment(images)[:, 1:]
+            masks = room.teach(images)
             parts.append((snap(images, masks) if room.config.snap else masks).mul(255).round().to(torch.uint8))
         self._masks = torch.cat(parts)
 
@@ -91,7 +92,8 @@ class DiscriminatorPhase(Phase):
 
     def optimiser(self) -> torch.optim.Optimizer:
         """Adam with the paper's betas."""
-        return torch.optim.Adam(self.game.discriminator.parameters(), self.game.config.lr_discriminator, (0.5, 0.999))
+        rate = self.game.config.lr_discriminator
+        return torch.optim.Adam(self.game.discriminator.parameters(), rate, (0.5, 0.999), fused=True)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean of Eq. 6 over the discriminator's views."""
@@ -120,7 +122,7 @@ class MaskPhase(Phase):
 
     def optimiser(self) -> torch.optim.Optimizer:
         """Adam with the paper's betas."""
-        return torch.optim.Adam(self.game.masks.parameters(), self.game.config.lr_mask, (0.5, 0.999))
+        return torch.optim.Adam(self.game.masks.parameters(), self.game.config.lr_mask, (0.5, 0.999), fused=True)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Adversarial term, mean over the discriminator's views, plus the area penalties."""
@@ -130,7 +132,7 @@ class MaskPhase(Phase):
         objective = losses.GENERATOR[config.adversarial]
         adversarial = torch.stack([objective(score) for score in scores]).mean()
         area = config.area_weight * losses.area_penalty(
-            instance.mask, config.area, config.area_margin, config.area_one_sided
+            instance.mask, game.area, config.area_margin, config.area_one_sided
         )
         if config.batch_area_weight:
             mean = global_mean(instance.mask)
@@ -156,7 +158,8 @@ class StudentPhase(Phase):
 
     def optimiser(self) -> torch.optim.Optimizer:
         """AdamW; `rate` gives it one cycle."""
-        return torch.optim.AdamW(self.student.parameters(), self.config.lr_student, (0.9, 0.99), weight_decay=1e-4)
+        rate = self.config.lr_student
+        return torch.optim.AdamW(self.student.parameters(), rate, (0.9, 0.99), weight_decay=1e-4, fused=True)
 
     def rate(self, progress: float) -> float:
         """One cycle: up over the first 15 %, then down along a cosine."""
@@ -177,7 +180,7 @@ class StudentPhase(Phase):
             target = warp(target, scale, shift, flip, "reflection")
             composite = alpha_over(photos, target, view(batch.backgrounds, draw, 1.3))
             chosen = (draw.uniform() < config.recomposed)[:, None, None, None]
-            seen = colour_jitter(torch.where(chosen, composite, photos), draw, config.jitter).clamp(-1, 1)
+            seen = colour_jitter(torch.where(chosen, composite, photos), draw, 0.75 * config.jitter).clamp(-1, 1)
             wanted = ((target - 0.5) * config.sharpen + 0.5).clamp(0, 1)
         given = torch.sigmoid(self.student(seen).float())
         loss = losses.smooth_l1(given - wanted)
@@ -190,17 +193,17 @@ class Independence(Room):
     NAME: ClassVar[str] = "independence"
     config: Config
     weights: Tensor
-    taught: Tensor
+    round: Tensor
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__(config, spec)
         self.teacher_size = min(config.teacher_size or spec.size, spec.size)
         self.members = nn.ModuleList(self._mask_network(config.teacher_depth) for _ in range(config.members))
         self.discriminator = self._discriminator()
-        rounds = config.rounds if config.distill else 0
-        self.students = nn.ModuleList(self._mask_network(config.student_depth) for _ in range(rounds))
+        self.student = self._mask_network(config.student_depth)
+        self.tutor = self._mask_network(config.student_depth)  # the student at the start of this round
         self.register_buffer("weights", torch.zeros(config.members))  # of the members in their consensus
-        self.register_buffer("taught", torch.tensor(0))  # students that `segment` may use
+        self.register_buffer("round", torch.tensor(0))  # of distillation; 0 = none yet
         self._targets: Targets | None = None
 
     def _mask_network(self, depth: int) -> UNet:
@@ -218,15 +221,18 @@ class Independence(Room):
 
     @property
     def inference(self) -> tuple[str, ...]:
-        """The newest student alone once there is one; before, the members."""
-        newest = int(self.taught)
-        return ("weights", "taught", f"students.{newest - 1}." if newest else "members.")
+        """The student alone once there is one; before, the members trained so far."""
+        if int(self.round):
+            return ("weights", "round", "student.")
+        return ("weights", "round", *(f"members.{k}." for k, w in enumerate(self.weights.tolist()) if w))
 
     def stages(self) -> Sequence[Stage]:
         """One adversarial run per member, then the students."""
         config, stages = self.config, []
         for index in range(config.members):
-            game = Game(config, self.teacher_size, _unet(self.members[index]), self.discriminator)
+            tilt = 2 * index / (config.members - 1) - 1 if config.members > 1 else 0.0
+            area = config.area + tilt * config.area_spread
+            game = Game(config, self.teacher_size, area, _unet(self.members[index]), self.discriminator)
             stage = Stage(
                 f"teacher {index + 1}",
                 (DiscriminatorPhase(game), MaskPhase(game)),
@@ -238,25 +244,36 @@ class Independence(Room):
                 checks=2 if config.distill else 8,
             )
             stages.append(stage)
-        for index, student in enumerate(self.students):
-            phase = StudentPhase(config, _unet(student), self._targets)
-            name = f"distil {index + 1}" if len(self.students) > 1 else "distil"
-            stages.append(Stage(name, (phase,), config.student_images, averaged=(f"students.{index}",), decay=0.99))
+        for index in range(config.rounds if config.distill else 0):
+            phase = StudentPhase(config, self.student, self._targets)
+            stage = Stage(
+                f"distil {index + 1}", (phase,), config.student_images, averaged=("student",), decay=0.99, checks=4
+            )
+            stages.append(stage)
         return stages
 
     def enter(self, stage: int, data: TrainingData, fresh: bool) -> None:
-        """Count a member in, with new networks; or compute the targets of the next student and hand over to it."""
-        member = stage < len(self.members)
-        if member and fresh:
-            self.weights[stage:], self.weights[stage] = 0, 1
-            self.discriminator.load_state_dict(self._discriminator().state_dict())
-            self.members[stage].load_state_dict(self._mask_network(self.config.teacher_depth).state_dict())
-        if not member:
-            self.taught.fill_(stage - len(self.members))
-            with torch.no_grad():
-                self.eval()
-                self._targets = Targets(self, data)
-            self.taught.add_(1)
+        """Count a member in, with new networks; or compute the targets of the next round of distillation."""
+        if stage < len(self.members):
+            if fresh:
+                self.weights[stage:], self.weights[stage] = 0, 1
+                self.discriminator.load_state_dict(self._discriminator().state_dict())
+                self.members[stage].load_state_dict(self._mask_network(self.config.teacher_depth).state_dict())
+            return
+        self.round.fill_(stage - len(self.members) + 1)
+        if fresh and int(self.round) > 1:
+            self.tutor.load_state_dict(self.student.state_dict())
+        self.eval()
+        with torch.no_grad():
+            self._targets = Targets(self, data)
+
+    def teach(self, images: Tensor) -> Tensor:
+        """Masks (B, 1, H, W) that this round's student is to learn, mean of a photo's and its mirror image's."""
+
+        def once(view: Tensor) -> Tensor:
+            return self.consensus(view) if int(self.round) == 1 else torch.sigmoid(self.tutor(view).float())
+
+        return (once(images) + once(images.flip(3)).flip(3)) / 2
 
     def consensus(self, images: Tensor) -> Tensor:
         """Weighted mean of the members' masks: (B, C, H, W) -> (B, 1, H, W) in [0, 1]."""
@@ -272,9 +289,19 @@ class Independence(Room):
 
     def segment(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [-1, 1] -> (B, 2, H, W)."""
-        taught = int(self.taught)
-        mask = torch.sigmoid(self.students[taught - 1](images).float()) if taught else self.consensus(images)
+        mask = torch.sigmoid(self.student(images).float()) if int(self.round) else self.consensus(images)
         return torch.cat([1 - mask, mask], 1)
+
+    def score(self, images: Tensor) -> float:
+        """Mean of two agreements of the object's masks: with those of mirrored photos, and with their snapped selves.
+
+        Soft IoU in [0, 1]. The second asks whether masks end where the photos' colours end.
+        """
+        masks = self.segment(images)[:, 1:]
+        mirrored = self.segment(images.flip(3))[:, 1:].flip(3)
+        small, coarse = reduce_to(images, ANCHORS), reduce_to(masks, ANCHORS)
+        snapped = torch.cat([snap(i, m) for i, m in zip(small.split(32), coarse.split(32), strict=True)])
+        return float((soft_iou(masks, mirrored).mean() + soft_iou(coarse, snapped).mean()) / 2)
 
     def samples(self, batch: Batch) -> Mapping[str, Tensor]:
         """Photos, masks, carved objects on unrelated backgrounds."""
