@@ -7,12 +7,15 @@ import contextlib
 import dataclasses
 import io
 from collections.abc import Sequence
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from decoupe import console
 from decoupe.cli.parser import Parser, Verb, filled, number, one_of, unknown, whole
 from decoupe.errors import Fault, UsageFault
 from decoupe.methods import ROOMS
+
+if TYPE_CHECKING:
+    from decoupe.engine.progress import Reporter
 
 LINE = "train a method on images without pixel labels"
 USAGE = "ROOM --images PATH [--run DIR] [--minutes M] [room options]"
@@ -227,13 +230,11 @@ def run(given: argparse.Namespace) -> None:
     console.line(f"next   decoupe segment {model.run.path} NEW_PHOTOS --out masks")
 
 
-def _say_what_is_ignored(given: argparse.Namespace, reporter: Any) -> None:
-    ignored = [
-        f"--{name.replace('_', '-')}" for name in (*RECORDED, *given.options) if getattr(given, name, True) is not None
-    ]
-    ignored = [flag for flag in ignored if flag != "--run"]
-    if ignored:
-        reporter.note(f"resuming with the settings recorded in {given.run}; not read again: {', '.join(ignored)}")
+def _say_what_is_ignored(given: argparse.Namespace, reporter: Reporter) -> None:
+    names = [name for name in RECORDED if getattr(given, name) is not None] + list(given.options)
+    if names:
+        flags_given = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        reporter.note(f"resuming with the settings recorded in {given.run}; not read again: {flags_given}")
 
 
 def _check_nodes(nodes: int) -> None:
