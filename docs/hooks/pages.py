@@ -114,11 +114,14 @@ def api_page() -> str:
 
 
 def _function(title: str, function: Any, level: str = "##") -> list[str]:
-    signature = re.sub(r"(?:[a-z_]+\.)+([A-Z]\w+)", r"\1", str(inspect.signature(function)).replace("'", ""))
-    wrapped = title.rsplit(".", 1)[-1] + (
-        signature if len(signature) < 80 else signature.replace(", ", ",\n    ").replace("(", "(\n    ", 1)
-    )
-    return [f"{level} {title}\n", fenced(wrapped, "python"), inspect.getdoc(function) or "", ""]
+    """Title, signature (one argument per line if it is long), docstring."""
+    signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(function)))
+    shown = title.rsplit(".", 1)[-1] + signature
+    if len(shown) > 100:
+        inside, _, after = signature[1:].rpartition(")")
+        arguments = re.split(r", (?![^\[(]*[\])])", inside)
+        shown = title.rsplit(".", 1)[-1] + "(\n" + "".join(f"    {text},\n" for text in arguments) + ")" + after
+    return [f"{level} {title}\n", fenced(shown, "python"), inspect.getdoc(function) or "", ""]
 
 
 def _class(kind: type[Any]) -> list[str]:
