@@ -1,13 +1,14 @@
-"""Segment a folder: decode in threads, run the network on full batches, write in threads; resume where it stopped."""
+"""Segment a folder: every core decodes, segments and writes its own batches; resume where it stopped."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from decoupe.data.decode import MAX_PIXELS, read_image
+from decoupe.data.decode import MAX_PIXELS, decode, read_image
 from decoupe.data.paths import MARKER
 from decoupe.data.sources import Item, find
 from decoupe.errors import Fault, UsageFault
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 BATCH = 32
 """Images per call of the network; the last call is filled up, so that a result never depends on its neighbours."""
 HELD = 512 * 1024 * 1024
-"""Bytes of decoded photos kept at a time between decoding and writing (only formats that look at the photo)."""
+"""Bytes of decoded photos that all workers together keep until they are written (formats that look at the photo)."""
+
+REDUCED = 2
+"""A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size for the network while its sides stay this many times S."""
 
 
 @dataclass(frozen=True)
@@ -46,142 +50,128 @@ class Job:
     """Formats still missing."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Decoded:
-    """One image ready for the network, or why it is not."""
+    """One image ready for the network."""
 
     job: Job
-    square: NDArray[np.uint8] | None = None
+    square: NDArray[np.uint8]
     """(C, S, S)."""
-    size: tuple[int, int] = (0, 0)
-    image: Image | None = None
-    """Kept only if a missing format looks at it."""
-    reason: str = ""
-    held: int = 0
-
-
-class Budget:
-    """Bytes in flight. No single image takes more than half, a batch is closed at a quarter: nobody waits for ever."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit, self._used, self._free = limit, 0, threading.Condition()
-        self.closed = False
-
-    def take(self, amount: int) -> int:
-        """Wait until `amount` fits; returns what was taken."""
-        amount = min(amount, self.limit // 2)
-        with self._free:
-            self._free.wait_for(lambda: self.closed or self._used + amount <= self.limit)
-            self._used += amount
-        return amount
-
-    def give(self, amount: int) -> None:
-        """Return what `take` took."""
-        with self._free:
-            self._used -= amount
-            self._free.notify_all()
-
-    def close(self) -> None:
-        """Let everyone pass: the work is being abandoned."""
-        with self._free:
-            self.closed = True
-            self._free.notify_all()
+    size: tuple[int, int]
+    """(H, W) of the photo."""
+    image: Image | None
+    """The photo, only if a missing format looks at it."""
 
 
 @dataclass
 class Pipeline:
-    """The three stations and what runs between them."""
+    """Workers that each take a few images from the list and carry them through: decode, network, write.
+
+    Decoding, the network and the encoders all leave Python's lock, so one worker per core with single-threaded
+    kernels keeps every core busy without anyone waiting for another: faster than one network thread fed by others,
+    and far faster where other programs run beside. A GPU is used by one worker at a time.
+    """
 
     model: Model
     writers: dict[str, Writer]
     ledger: Ledger
     max_pixels: int
     progress: Callable[[int], None]
-    workers: int = field(default_factory=lambda: max(2, min(16, len(os.sched_getaffinity(0)))))
+    workers: int = field(default_factory=lambda: max(1, min(16, len(os.sched_getaffinity(0)))))
     batch: int = BATCH
 
     def __post_init__(self) -> None:
-        self.budget = Budget(HELD)
         self.problems: list[dict[str, str]] = []
-        self._ready: queue.SimpleQueue[Decoded | BaseException] = queue.SimpleQueue()
-        self._writes: set[Future[None]] = set()
+        self._stop = False
+        self._hint = REDUCED * self.model.spec.size
         self._lock = threading.Lock()
+        gpu = getattr(self.model, "device", None)
+        self._turn: Any = threading.Lock() if gpu is not None and gpu.type != "cpu" else contextlib.nullcontext()
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Do all jobs. Fault if the disk refuses; images that cannot be read are gathered in `problems`."""
-        with ThreadPoolExecutor(self.workers) as decoders, ThreadPoolExecutor(self.workers) as writing:
+        waiting = iter(jobs)
+        count = min(self.workers, max(1, -(-len(jobs) // self.batch)))
+        with single_threaded(count), ThreadPoolExecutor(count) as pool:
+            futures = [pool.submit(self._work, waiting) for _ in range(count)]
             try:
-                for group in self._groups(jobs, decoders):
-                    self._segment(group, writing)
-                for future in self._writes:
+                for future in as_completed(futures):
                     future.result()
-            except BaseException:
-                self.budget.close()
-                decoders.shutdown(wait=False, cancel_futures=True)
-                writing.shutdown(wait=False, cancel_futures=True)
-                raise
+            finally:
+                self._stop = True
 
-    def _groups(self, jobs: Sequence[Job], decoders: ThreadPoolExecutor) -> Iterator[list[Decoded]]:
-        """Readable images in batches, as they come out of the decoders."""
-        waiting, ahead = iter(jobs), 2 * self.batch
-        for job, _ in zip(waiting, range(ahead), strict=False):
-            decoders.submit(self._decode, job)
-        group: list[Decoded] = []
-        for _ in range(len(jobs)):
-            decoded = self._ready.get()
-            if isinstance(decoded, BaseException):
-                raise decoded
-            if (following := next(waiting, None)) is not None:
-                decoders.submit(self._decode, following)
-            if decoded.square is None:
-                self.problems.append({"path": str(decoded.job.item.path), "reason": decoded.reason})
-                self.progress(1)
-                continue
-            group.append(decoded)
-            if len(group) == self.batch or sum(d.held for d in group) >= HELD // 4:
-                yield group
-                group = []
-        if group:
-            yield group
+    def _work(self, waiting: Iterator[Job]) -> None:
+        while not self._stop:
+            with self._lock:
+                jobs = list(itertools.islice(waiting, self.batch))
+            if not jobs:
+                return
+            group: list[Decoded] = []
+            held = 0
+            for job in jobs:
+                if self._stop:
+                    return
+                decoded = self._read(job)
+                if decoded is None:
+                    continue
+                group.append(decoded)
+                held += decoded.image.nbytes if decoded.image is not None else 0
+                if held >= HELD // self.workers:
+                    self._finish(group)
+                    group, held = [], 0
+            self._finish(group)
 
-    def _decode(self, job: Job) -> None:
-        try:
-            self._ready.put(self._read(job))
-        except BaseException as error:
-            self._ready.put(error)
-
-    def _read(self, job: Job) -> Decoded:
-        try:
-            image = read_image(job.item.path, max_pixels=self.max_pixels, frame=job.item.frame)
-            square = self.model.square(image)
-        except Fault as fault:
-            return Decoded(job, reason=fault.got)
+    def _read(self, job: Job) -> Decoded | None:
+        """The image for the network, whatever the formats: JPEGs from a reduced decoding if far above its size."""
         keep = any(FORMATS[name].IMAGE for name in job.formats)
-        held = self.budget.take(image.nbytes) if keep else 0
-        return Decoded(job, square, (image.shape[0], image.shape[1]), image if keep else None, held=held)
+        try:
+            looked = decode(job.item.path, max_pixels=self.max_pixels, frame=job.item.frame, hint=self._hint)
+            square = self.model.square(looked.pixels)
+            image = looked.pixels if keep else None
+            if image is not None and image.shape[:2] != looked.full:
+                image = read_image(job.item.path, max_pixels=self.max_pixels, frame=job.item.frame)
+        except Fault as fault:
+            with self._lock:
+                self.problems.append({"path": str(job.item.path), "reason": getattr(fault, "reason", fault.got)})
+                self.progress(1)
+            return None
+        return Decoded(job, square, looked.full, image)
 
-    def _segment(self, group: list[Decoded], writing: ThreadPoolExecutor) -> None:
-        squares = np.stack([decoded.square for decoded in group if decoded.square is not None])
-        missing = self.batch - len(squares)
-        probs = self.model.predict(np.pad(squares, [(0, missing), (0, 0), (0, 0), (0, 0)], "edge"))
-        while len(self._writes) > 2 * self.batch:
-            finished, self._writes = wait(self._writes, return_when=FIRST_COMPLETED)
-            for future in finished:
-                future.result()
+    def _finish(self, group: list[Decoded]) -> None:
+        if not group:
+            return
+        squares = np.empty((self.batch, *group[0].square.shape), np.uint8)
+        for row in range(self.batch):
+            squares[row] = group[min(row, len(group) - 1)].square
+        with self._turn:
+            probs = self.model.predict(squares)
         for decoded, square in zip(group, probs, strict=False):
-            self._writes.add(writing.submit(self._write, decoded, square))
+            if self._stop:
+                return
+            self._write(decoded, square)
 
     def _write(self, decoded: Decoded, square: NDArray[np.float32]) -> None:
         job = decoded.job
         exact = any(FORMATS[name].PROBS for name in job.formats)
         regions = Upsampled(square, decoded.size, self.model.names, exact)
-        try:
-            done = {name: self.writers[name].write(job.item.key, decoded.image, regions) for name in job.formats}
-        finally:
-            self.budget.give(decoded.held)
+        done = {name: self.writers[name].write(job.item.key, decoded.image, regions) for name in job.formats}
         with self._lock:
             self.ledger.add(Record(job.item.key, job.name, decoded.size, None), job.source, done)
             self.progress(1)
+
+
+@contextlib.contextmanager
+def single_threaded(workers: int) -> Iterator[None]:
+    """One kernel thread per worker while there are several workers; as it was afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    if workers > 1:
+        torch.set_num_threads(max(1, before // workers))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _model(run: Any) -> Model:

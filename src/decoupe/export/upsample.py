@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +12,7 @@ from decoupe.data.decode import resize_probs
 from decoupe.export.base import AnyLabels
 from decoupe.types import Probabilities
 
-STRIP = 1 << 18
+STRIP = 1 << 16
 """Pixels handled at a time, so that the work stays in the processor's cache whatever the size of the photo."""
 
 
@@ -27,28 +28,50 @@ def upsampled_labels(probs: Probabilities, height: int, width: int) -> AnyLabels
 
     height >= h and width >= w. Ties go to the lower index. uint8 up to 256 regions, else uint16.
     """
-    regions = len(probs)
-    planes = probs[1:2] - probs[0:1] if regions == 2 else probs
+    if len(probs) == 2:
+        return _two(probs[1] - probs[0], height, width)
     y0, y1, ty = _taps(probs.shape[1], height)
-    x0, x1, tx = _taps(probs.shape[2], width)
-    wide = planes[..., x0] * (1 - tx) + planes[..., x1] * tx
-    labels = np.zeros((height, width), np.uint8 if regions <= 256 else np.uint16)
-    rows = max(1, STRIP // width)
-    for top in range(0, height, rows):
-        part = slice(top, top + rows)
-        best = np.zeros(labels[part].shape, np.float32) if regions == 2 else np.full(labels[part].shape, -1, np.float32)
-        for index, plane in enumerate(wide, start=1 if regions == 2 else 0):
+    wide = _widen(probs, width)
+    labels = np.zeros((height, width), np.uint8 if len(probs) <= 256 else np.uint16)
+    for part in _strips(height, width):
+        best = np.full(labels[part].shape, -1, np.float32)
+        for index, plane in enumerate(wide):
             value, step = plane[y0[part]], plane[y1[part]]
             step -= value
             step *= ty[part, None]
             value += step
-            better = value > best
-            if regions == 2:
-                labels[part] = better
-            else:
-                labels[part][better] = index
-                np.maximum(best, value, out=best)
+            labels[part][value > best] = index
+            np.maximum(best, value, out=best)
     return labels
+
+
+def _two(ahead: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
+    """1 where the resized (h, w) lead of region 1 over region 0 is positive, else 0.
+
+    Down a column the lead is linear between two source rows, so it changes sign at most once there: one comparison
+    of the position with the place of that change replaces the interpolation.
+    """
+    y0, y1, ty = _taps(ahead.shape[0], height)
+    above = _widen(ahead, width)
+    below = np.vstack([above[1:], above[-1:]])
+    positive = above > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change = np.where(positive != (below > 0), above / (above - below), np.float32(2))
+    labels = np.empty((height, width), np.bool_)
+    for part in _strips(height, width):
+        np.greater(ty[part, None], change[y0[part]], out=labels[part])
+        labels[part] ^= positive[y0[part]]
+    return labels.view(np.uint8)
+
+
+def _widen(planes: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    low, high, weight = _taps(planes.shape[-1], width)
+    return np.asarray(planes[..., low] * (1 - weight) + planes[..., high] * weight, np.float32)
+
+
+def _strips(height: int, width: int) -> Iterator[slice]:
+    rows = max(1, STRIP // width)
+    return (slice(top, top + rows) for top in range(0, height, rows))
 
 
 class Upsampled:
