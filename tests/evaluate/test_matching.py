@@ -56,9 +56,13 @@ def test_named_reads_no_counts() -> None:
 
 @pytest.mark.parametrize(
     ("name", "fit_on", "words"),
-    [("best", None, "--matching to be one of"), ("fit-on-train", None, "--fit-on"), ("named", "masks:a", "leave it out"),
-     ("per-image-flip", "masks:a", "leave it out")],
-)  # fmt: skip
+    [
+        ("best", None, "--matching to be one of"),
+        ("fit-on-train", None, "--fit-on"),
+        ("named", "masks:a", "leave it out"),
+        ("per-image-flip", "masks:a", "leave it out"),
+    ],
+)
 def test_wrong_combinations_name_the_remedy(name: str, fit_on: str | None, words: str) -> None:
     with pytest.raises(UsageFault, match=words):
         check_matching(name, fit_on)

@@ -26,8 +26,13 @@ def test_own_classes() -> None:
 
 def test_merges_leave_out_what_nobody_gathers(monkeypatch: pytest.MonkeyPatch) -> None:
     merged = {"vegetation": ("tree", "grass"), "building": ("building",)}
-    monkeypatch.setattr(protocols, "PROTOCOLS", {"three": Rule(merged), "rest": Rule(merged | {"other": (REST,)}),
-                                                 "odd": Rule({"x": ("sea",)}), "o": Rule(merged, object="building")})  # fmt: skip
+    table = {
+        "three": Rule(merged),
+        "rest": Rule(merged | {"other": (REST,)}),
+        "odd": Rule({"x": ("sea",)}),
+        "o": Rule(merged, object="building"),
+    }
+    monkeypatch.setattr(protocols, "PROTOCOLS", table)
     classes = ("building", "tree", "car", "grass")
     assert protocol_of("three", classes).translate(np.arange(4)[None]).tolist() == [[1, 0, 255, 0]]
     assert protocol_of("rest", classes).translate(np.arange(4)[None]).tolist() == [[1, 0, 2, 0]]

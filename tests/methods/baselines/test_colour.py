@@ -27,11 +27,9 @@ def test_luma() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_otsu_is_the_best_of_all_thresholds(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    grey = np.clip(
-        np.where(rng.random((2, 20, 20)) < 0.3, rng.normal(180, 20, (2, 20, 20)), rng.normal(90, 30, (2, 20, 20))),
-        0,
-        255,
-    ).round()
+    shape = (2, 20, 20)
+    mixed = np.where(rng.random(shape) < 0.3, rng.normal(180, 20, shape), rng.normal(90, 30, shape))
+    grey = np.clip(mixed, 0, 255).round()
 
     def within(g: np.ndarray, t: int) -> float:
         parts = [g[g <= t], g[g > t]]

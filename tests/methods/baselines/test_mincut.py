@@ -28,18 +28,15 @@ def grid(height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray, np
 
 def test_neighbours_are_the_eight() -> None:
     height, width = 4, 5
-    found = {
-        (min(a, b), max(a, b), d)
-        for tails, heads, d in neighbours(height, width)
-        for a, b in zip(tails, heads, strict=True)
-    }
+    pairs = neighbours(height, width)
+    found = {(min(a, b), max(a, b), d) for m, n, d in pairs for a, b in zip(m, n, strict=True)}
     expected = {
         (a, b, float(np.hypot(a // width - b // width, a % width - b % width)))
         for a in range(20) for b in range(a + 1, 20)
         if max(abs(a // width - b // width), abs(a % width - b % width)) == 1
     }  # fmt: skip
     assert found == expected
-    assert sum(len(tails) for tails, _, _ in neighbours(height, width)) == len(expected)
+    assert sum(len(tails) for tails, _, _ in pairs) == len(expected)
 
 
 @given(st.integers(0, 100_000), st.sampled_from([(3, 3), (2, 5), (1, 4), (4, 1)]))

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from decoupe.errors import Fault
-from decoupe.methods.baselines.average import average
+from decoupe.methods.baselines.average import best_cut, centred, tally
 from decoupe.methods.baselines.config import CLUSTERED, Config, Kind
 from decoupe.methods.baselines.room import Baselines, ellipse
 from decoupe.methods.room import DataSpec, TrainingData
@@ -93,27 +93,60 @@ def test_ellipse_covers_its_share_and_touches_its_axes() -> None:
     assert inside.any(1).sum() == 140 and inside.any(0).sum() == 210
 
 
-def test_average_is_the_share_of_object_where_labelled() -> None:
+def test_tally_is_the_share_of_object_where_labelled() -> None:
     masks = [np.array([[1, 0], [1, 255]]), np.array([[1, 1], [0, 255]])]
-    assert average(masks, 1, 2).tolist() == [[1, 0.5], [0.5, 0]]
-    assert average([np.kron(m, np.ones((3, 3), int)) for m in masks], 1, 2).tolist() == [[1, 0.5], [0.5, 0]]
+    for shown in (masks, [np.kron(m, np.ones((3, 3), int)) for m in masks]):
+        hits, seen = tally(shown, 1, 2)
+        assert hits.tolist() == [[2, 1], [1, 0]] and seen.tolist() == [[2, 2], [2, 0]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_cut_is_the_best_of_all_levels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shape = rng.random((6, 6)) * 0.8
+    masks = [np.where(rng.random((6, 6)) < 0.1, 255, (rng.random((6, 6)) < shape).astype(int)) for _ in range(9)]
+    hits, seen = tally(masks, 1, 6)
+    truth = np.stack(masks)
+
+    def iou(level: float) -> float:
+        one = np.broadcast_to((hits / seen.clamp_min(1e-6)).numpy() > level, truth.shape)
+        both, either = (one & (truth == 1)).sum(), ((one | (truth == 1)) & (truth != 255)).sum()
+        return float(both / either)
+
+    assert iou(best_cut(hits, seen)) == pytest.approx(max(iou(level) for level in np.linspace(0, 0.99, 200)))
+
+
+def test_centring_keeps_the_order_and_moves_the_level_to_one_half() -> None:
+    mean = torch.linspace(0, 1, 11)
+    bent = centred(mean, 0.3)
+    assert (bent.diff() > 0).all() and bent[[0, 3, 10]].tolist() == pytest.approx([0, 0.5, 1])
 
 
 def test_average_mask_is_read_from_the_labelled_set(labelled: str) -> None:
     fitted = room("average-mask", labelled)
     assert fitted.uses_labels and not room("otsu", labelled).uses_labels
     torch.testing.assert_close(fitted.mean_mask[:16, :16], torch.ones(16, 16))
-    torch.testing.assert_close(fitted.mean_mask[16:, :16], torch.full((16, 16), 2 / 3))
+    level = 1 / 3  # of the places that are object in 2 of 3 masks and of those that never are
+    torch.testing.assert_close(
+        fitted.mean_mask[16:, :16], torch.full((16, 16), 0.5 + (2 / 3 - level) / (1 - level) / 2)
+    )
     assert fitted.mean_mask[:, 16:].max() == 0
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"kind": "best"}, "kind to be one of random"), ({"kind": "otsu", "k": 3}, "k = 2 for otsu"), ({"k": 1}, "k between"),
-     ({"kind": "average-mask"}, "without --labels"), ({"kind": "otsu", "labels": "masks:a"}, "with --labels"),
-     ({"margin": 0.5}, "margin between"), ({"axes": 0.0}, "axes between"), ({"size": 16}, "size between"),
-     ({"samples": 3}, "samples between")],
-)  # fmt: skip
+    [
+        ({"kind": "best"}, "kind to be one of random"),
+        ({"kind": "otsu", "k": 3}, "k = 2 for otsu"),
+        ({"k": 1}, "k between"),
+        ({"kind": "average-mask"}, "without --labels"),
+        ({"kind": "otsu", "labels": "masks:a"}, "with --labels"),
+        ({"margin": 0.5}, "margin between"),
+        ({"axes": 0.0}, "axes between"),
+        ({"size": 16}, "size between"),
+        ({"samples": 3}, "samples between"),
+    ],
+)
 def test_wrong_settings_are_one_line(options: dict[str, Any], words: str) -> None:
     with pytest.raises(Fault, match=words):
         Config(**options)

@@ -18,6 +18,8 @@ QUANTISATION = 1 / 12
 
 Pixels = NDArray[np.float64]
 """(N, C) colours in 0..255."""
+Indices = NDArray[np.int64]
+"""(P,) flat pixel indices."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def costs(z: Pixels, mixture: Mixture) -> NDArray[np.float64]:
     return np.stack(columns, axis=1)
 
 
-def learn(z: Pixels, component: NDArray[np.int64]) -> Mixture:
+def learn(z: Pixels, component: Indices) -> Mixture:
     """Step 2 of Fig. 3: pi, mu and Sigma of the pixels of each component; empty components are left out."""
     weight, mean, covariance = [], [], []
     for k in np.unique(component):
@@ -59,17 +61,15 @@ def learn(z: Pixels, component: NDArray[np.int64]) -> Mixture:
     return Mixture(np.array(weight), np.array(mean), np.linalg.inv(sigma), np.linalg.slogdet(sigma)[1])
 
 
-def contrast(z: Pixels, pairs: list[tuple[NDArray[np.int64], NDArray[np.int64], float]]) -> float:
+def contrast(z: Pixels, pairs: list[tuple[Indices, Indices, float]]) -> float:
     """Eq. 5: beta = 1 / (2 <|z_m - z_n|^2>), the mean over all neighbouring pairs; 0 for a constant image."""
     squares = [((z[m] - z[n]) ** 2).sum(1) for m, n, _ in pairs]
     mean = sum(float(s.sum()) for s in squares) / max(1, sum(len(s) for s in squares))
     return 0.0 if mean == 0 else 1 / (2 * mean)
 
 
-def smoothness(
-    z: Pixels, m: NDArray[np.int64], n: NDArray[np.int64], distance: float, beta: float
-) -> NDArray[np.float64]:
-    """Eq. 11: V of a pair across the border = gamma exp(-beta |z_m - z_n|^2), over their distance in pixels."""
+def smoothness(z: Pixels, m: Indices, n: Indices, distance: float, beta: float) -> NDArray[np.float64]:
+    """Eq. 4, 11: V of a pair across the border = gamma exp(-beta |z_m - z_n|^2), over their distance in pixels."""
     return np.asarray(GAMMA / distance * np.exp(-beta * ((z[m] - z[n]) ** 2).sum(1)))
 
 

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
+Indices = NDArray[np.int64]
+"""(P,) flat pixel indices."""
+
 LIMIT = 2**29
 """Capacities are scaled so that the sum of those at the terminals stays below this (scipy's flows are int32)."""
 
@@ -14,7 +17,7 @@ STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
 """(rows, columns) to the four neighbours that come later in reading order: right, below, and both diagonals."""
 
 
-def neighbours(height: int, width: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64], float]]:
+def neighbours(height: int, width: int) -> list[tuple[Indices, Indices, float]]:
     """For each of `STEPS`: flat indices (P,) of the pixels, of their neighbours, and the distance between them."""
     grid = np.arange(height * width).reshape(height, width)
     pairs = []
@@ -33,9 +36,7 @@ class GridCut:
     later cuts have little left to push. Weights and unaries are rounded to 1/`scale`; the cut of those is exact.
     """
 
-    def __init__(
-        self, tails: NDArray[np.int64], heads: NDArray[np.int64], weights: NDArray[np.float64], n: int
-    ) -> None:
+    def __init__(self, tails: Indices, heads: Indices, weights: NDArray[np.float64], n: int) -> None:
         """`tails`, `heads` (P,) are pairs of pixels in [0, n), each pair once; `weights` (P,) >= 0."""
         self._n = n
         pixels = np.arange(n)

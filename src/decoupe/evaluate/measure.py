@@ -1,0 +1,89 @@
+"""One pass of one model over labelled images: everything that scores need, and memory that does not grow with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from decoupe.data.catalogue import Sample, open_dataset
+from decoupe.data.decode import read_image
+from decoupe.data.pool import ordered
+from decoupe.errors import Fault
+from decoupe.evaluate.metrics import Confusion, Ranking
+from decoupe.evaluate.protocols import Protocol, protocol_of
+from decoupe.model import Model
+from decoupe.types import Image, Labels
+
+BATCH = 16
+"""Images segmented at once."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Labelled images and how they are scored."""
+
+    data: str
+    """NAME:PATH as it was given."""
+    split: str
+    samples: Sequence[Sample]
+    protocol: Protocol
+    about: str
+    """One sentence of the data set about its labels and splits."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one model did on a task."""
+
+    regions: tuple[str, ...]
+    confusion: Confusion
+    ranking: Ranking
+    uses_labels: bool
+    """Whether the model itself was fitted with masks."""
+
+
+def open_task(data: str, protocol: str | None, split: str | None, prefer: str | None = None) -> Task:
+    """The labelled split of NAME:PATH (`prefer` if it has labels, else the data set's default), under a protocol."""
+    dataset = open_dataset(data)
+    rule = protocol_of(protocol or dataset.name, dataset.classes)
+    if split is None and any(s.split == prefer and s.truth is not None for s in dataset.samples):
+        split = prefer
+    chosen, samples = dataset.split(split)
+    if rule.crop and any(sample.box is None for sample in samples):
+        raise Fault(f"a box for every image of {data}", "some without", f"choose another protocol than {rule.name}")
+    return Task(data, chosen, samples, rule, dataset.protocol)
+
+
+def measure(model: Model, task: Task, tick: Callable[[], None]) -> Pass:
+    """Segment every sample; compare in the ground truth's frame. `tick` is called once per image."""
+    regions, classes = len(model.names), len(task.protocol.classes)
+    confusion, ranking = Confusion(regions, classes), Ranking(regions, classes)
+    read = ordered(lambda sample: load_pair(sample, task.protocol), task.samples)
+    for pairs in _batches(read):
+        for probs, (_, truth) in zip(model.segment_arrays([image for image, _ in pairs]), pairs, strict=True):
+            confusion.add(probs.argmax(0), truth)
+            ranking.add(probs, truth)
+            tick()
+    return Pass(model.names, confusion, ranking, bool(getattr(model.room, "uses_labels", False)))
+
+
+def load_pair(sample: Sample, protocol: Protocol) -> tuple[Image, Labels]:
+    """(H, W, C) uint8 image and (H, W) class ids of the protocol, both cut to the box if the protocol says so."""
+    image, truth = read_image(sample.image), protocol.translate(sample.mask())
+    if not protocol.crop or sample.box is None:
+        return image, truth
+    x0, y0, x1, y1 = sample.box
+    window = slice(max(0, math.floor(y0)), math.ceil(y1)), slice(max(0, math.floor(x0)), math.ceil(x1))
+    return image[window], truth[window]
+
+
+def _batches(pairs: Iterator[tuple[Image, Labels]]) -> Iterator[list[tuple[Image, Labels]]]:
+    found: list[tuple[Image, Labels]] = []
+    for pair in pairs:
+        found.append(pair)
+        if len(found) == BATCH:
+            yield found
+            found = []
+    if found:
+        yield found
