@@ -214,6 +214,7 @@ def run(given: argparse.Namespace) -> None:
     try:
         if given.resume:
             _say_what_is_ignored(given, reporter)
+        from decoupe.engine.launch import world
         from decoupe.fit import fit, shell_command
 
         model = fit(
@@ -225,6 +226,8 @@ def run(given: argparse.Namespace) -> None:
     finally:
         if isinstance(reporter, console.Bars):
             reporter.close()
+    if not world().first:
+        return
     report = model.run.path / "report.html"
     console.line(f"look   {report if report.exists() else model.run.path}")
     console.line(f"next   decoupe segment {model.run.path} NEW_PHOTOS --out masks")
