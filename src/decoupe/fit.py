@@ -17,8 +17,9 @@ import torch
 
 from decoupe.data import prepare
 from decoupe.engine import launch, selection
+from decoupe.engine.keeper import GaveUp
 from decoupe.engine.launch import World
-from decoupe.engine.loop import GaveUp, Loop
+from decoupe.engine.loop import Loop
 from decoupe.engine.progress import Reporter, Silent
 from decoupe.engine.runfolder import Candidate, Run
 from decoupe.engine.tensors import load_tensors, pack_tensors
@@ -187,9 +188,7 @@ def _fit(run: Run, reporter: Reporter, here: World, started: float, resume: bool
     device = torch.device("cuda", here.local_rank) if torch.cuda.is_available() else torch.device("cpu")
     reporter.header(f"decoupe {_versions()['decoupe']} · {_hardware()} · torch {torch.__version__}", str(run.path))
     with launch.first_goes_first(here):
-        data = prepare.training_data(
-            settings, config, run.info["room"], reporter, tune=ROOMS[run.info["room"]].wants_backgrounds
-        )
+        data = prepare.training_data(settings, config, reporter, ROOMS[run.info["room"]].wants_backgrounds)
     _record_data(run, data, here, resume)
     torch.manual_seed(settings["seed"])
     room = build_room(run.info["room"], run.info["config"], run.info["spec"], "run.json")

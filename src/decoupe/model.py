@@ -71,7 +71,7 @@ class Model:
         self.spec = self.room.spec
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._fill(tensors)
-        self.room.to(device=self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        self.room.to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
         self._groups = self._grouping()
         given = run.names or self.room.regions
         self.names: tuple[str, ...] = tuple(given[group[0]] for group in self._groups)
@@ -123,7 +123,7 @@ class Model:
         return [resize_probs(p, *image.shape[:2]) for p, image in zip(probs, images, strict=True)]
 
     def segment(self, image: Image | PillowImage | str | Path) -> Regions:
-        """The regions of one image: a file, a Pillow image, or an (H, W) or (H, W, C) uint8 array. Fault if unreadable."""
+        """The regions of one image: a file, a Pillow image, or (H, W) or (H, W, C) uint8. Fault if unreadable."""
         if isinstance(image, str | Path):
             array = read_image(Path(image))
         else:

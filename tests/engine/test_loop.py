@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from decoupe.engine.checkpoint import Counters
-from decoupe.engine.loop import GaveUp
+from decoupe.engine.keeper import GaveUp
 from decoupe.engine.runfolder import Run
 from decoupe.engine.schedule import plan
 from decoupe.engine.tensors import load_tensors

@@ -67,10 +67,11 @@ def background_cache(
     )
     facts, cache = build(photos, plan, folder or default_cache_folder(), progress, workers)
     used = sum(None in look.bad for look in facts)
+    photo = f"{used:,} photo{'s' * (used != 1)}"
     origin = {
-        "folder": f"from {used:,} photos of {Path(str(source)).name}",
-        "outside": f"from outside the boxes of the same {used:,} photos",
-        "corners": f"from the corners of the same {used:,} photos (no boxes and no --backgrounds were given)",
+        "folder": f"from {photo} of {Path(str(source)).name}",
+        "outside": f"from outside the boxes of the same {photo}",
+        "corners": f"from the corners of the same {photo} (no boxes were given)",
     }[mode]
     return cache, f"backgrounds: {len(cache):,} patches {origin}"
 

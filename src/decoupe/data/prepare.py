@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from decoupe.data.backgrounds import background_cache
 from decoupe.data.boxes import read_boxes
-from decoupe.data.cache import default_cache_folder, survey_and_cache
+from decoupe.data.cache import Cache, default_cache_folder, survey_and_cache
 from decoupe.data.catalogue import LAYOUTS, open_dataset
 from decoupe.data.decode import MAX_PIXELS
 from decoupe.data.sources import Item, find
 from decoupe.engine.progress import Reporter
-from decoupe.methods.room import DataSpec, TrainingData
+from decoupe.methods.room import DataSpec, Source, TrainingData
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,28 @@ def items_of(source: Any) -> list[Item]:
     return find(source)
 
 
-def training_data(
-    settings: Mapping[str, Any], config: Any, room: str, reporter: Reporter, tune: bool
-) -> Prepared:
-    """Survey and cache the images of `settings`, and the backgrounds if the room wants them (`tune`)."""
+class Both:
+    """Two sources drawn from alike: position 2i is in the first, 2i + 1 in the second, each repeated as needed."""
+
+    def __init__(self, first: Cache, second: Cache) -> None:
+        self._parts = (first, second)
+
+    def __len__(self) -> int:
+        return 2 * max(len(part) for part in self._parts)
+
+    def __getitem__(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """uint8 (B, C, S, S) at an index array (B,)."""
+        index = np.asarray(index)
+        halves = [part[(index // 2) % len(part)] for part in self._parts]
+        return np.where((index % 2 == 0)[:, None, None, None], *halves)
+
+
+def training_data(settings: Mapping[str, Any], config: Any, reporter: Reporter, wants_backgrounds: bool) -> Prepared:
+    """Survey and cache the images of `settings`, and find backgrounds if the room wants them.
+
+    Backgrounds are patches of the photos themselves (outside the boxes, or corners); a `--backgrounds` folder joins
+    them, half and half: own patches share the photos' camera and light, those of the folder hold no object at all.
+    """
     items = items_of(settings["images"])
     if settings["boxes"] is not None:
         items = read_boxes(Path(settings["boxes"]), items)
@@ -49,14 +71,19 @@ def training_data(
         reporter.note(f"{problem.path}: {problem.reason} ({'kept' if problem.kept else 'skipped'})")
     spec = DataSpec(survey.channels, config.size)
     about: dict[str, Any] = {
-        "source": Path(str(settings["images"])).name, "n": len(images), "fingerprint": images.fingerprint,
-        "skipped": sum(not p.kept for p in survey.problems), "survey": survey.sentence(),
-    }  # fmt: skip
-    backgrounds = images
-    if tune:
-        given = Path(settings["backgrounds"]) if settings["backgrounds"] is not None else None
-        backgrounds, about["backgrounds"] = background_cache(
-            survey.items, size=config.size, channels=spec.channels, folder=folder, source=given, seed=settings["seed"]
-        )
+        "source": Path(str(settings["images"])).name,
+        "n": len(images),
+        "fingerprint": images.fingerprint,
+        "skipped": sum(not p.kept for p in survey.problems),
+        "survey": survey.sentence(),
+    }
+    backgrounds: Source = images
+    if wants_backgrounds:
+        cut = partial(background_cache, survey.items, config.size, spec.channels, folder, seed=settings["seed"])
+        backgrounds, about["backgrounds"] = cut()
+        if settings["backgrounds"] is not None:
+            given, sentence = cut(settings["backgrounds"])
+            backgrounds = Both(backgrounds, given)
+            about["backgrounds"] += f"; half of the time {sentence.removeprefix('backgrounds: ')}"
         reporter.note(about["backgrounds"])
     return Prepared(TrainingData(images, backgrounds, spec), about)

@@ -1,4 +1,4 @@
-"""One state: networks, averages, optimisers, random generator and counters, as one safetensors file with JSON inside."""
+"""One state: networks, averages, optimisers, random generator and counters, as one safetensors file."""
 
 from __future__ import annotations
 

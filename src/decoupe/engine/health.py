@@ -1,4 +1,4 @@
-"""Collapse is watched for every room: a region that takes, or leaves, nearly the whole image; a loss that is no number."""
+"""Collapse is watched for every room: a region that takes nearly the whole image, a loss that is no number."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The training loop of every room: stages, phases, checks, checkpoints, restarts. The only file that names Fabric.
+"""The training loop of every room: stages and phases. The only file that names Fabric.
 
-Read `Loop._train` first: it is the whole of training. Everything else here is what a check does.
+Read `Loop._train` first: it is the whole of training. What a check sees and a run keeps is in keeper.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import logging
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,62 +17,20 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from decoupe.engine import checkpoint, health, precision
-from decoupe.engine.checkpoint import Counters
+from decoupe.engine import checkpoint, precision
 from decoupe.engine.ema import Average
-from decoupe.engine.files import write_atomic
-from decoupe.engine.grid import png
-from decoupe.engine.launch import World
-from decoupe.engine.progress import Reporter
-from decoupe.engine.runfolder import Run
+from decoupe.engine.keeper import Collapse, Keeper
 from decoupe.engine.schedule import Plan, plan
 from decoupe.engine.seeding import image_indices, mix
-from decoupe.engine.tensors import save_tensors
 from decoupe.errors import Interrupted
-from decoupe.methods.room import Batch, Draw, Phase, Room, Stage, TrainingData, to_unit
+from decoupe.methods.room import Batch, Draw, Phase, Stage, to_unit
 
-RESTARTS = 3
-"""Collapses a run may recover from before it gives up."""
 LOG_EVERY_S = 1.0
 AUTOSAVE_S = 240.0
-VALIDATION = 256
-"""Images in the fixed set on which health and score are measured (all of them if there are fewer)."""
 
 
-class Collapse(Exception):
-    """Training has collapsed; the message is one sentence."""
-
-
-class GaveUp(Exception):
-    """Collapsed again after the last restart; the message says how."""
-
-
-class Loop:
+class Loop(Keeper):
     """Trains one room into one run folder. `budget` = (images or None, seconds or None)."""
-
-    def __init__(
-        self,
-        room: Room,
-        data: TrainingData,
-        run: Run,
-        reporter: Reporter,
-        here: World,
-        *,
-        batch: int,
-        seed: int,
-        budget: tuple[int | None, float | None],
-        started: float,
-        device: torch.device,
-    ) -> None:
-        self.data, self.run, self.reporter, self.here, self.batch = data, run, reporter, here, batch
-        self.budget, self.device = budget, device
-        self.room = room.to(device=device, memory_format=torch.channels_last)
-        self.counters = Counters(seed=seed)
-        self._clock, self._signal, self._healthy = started, 0, ""
-        self._average = Average(room, (), 0.0)
-        self._setup: list[tuple[Phase, Any, Any]] = []
-        self._finite = torch.tensor(True, device=device)
-        self._areas: Sequence[float] | None = None
 
     # ------------------------------------------------------------------ training
 
@@ -189,117 +147,6 @@ class Loop:
             self._average = Average(self.room, (), 0.0)
             self._save(())
 
-    # ------------------------------------------------------------------ checks
-
-    def validation(self) -> Tensor:
-        """(n, C, S, S): the fixed images of every check, spread evenly over the data."""
-        n = len(self.data.images)
-        chosen = np.unique(np.linspace(0, n - 1, min(n, VALIDATION)).astype(np.int64))
-        return to_unit(self.data.images[chosen], self.device)
-
-    @torch.no_grad()
-    def _check(self, stage: Stage, target: Plan) -> None:
-        """Health, label-free score, a candidate, a sample grid, a checkpoint. Collapse if training has collapsed."""
-        counters = self.counters
-        self.room.eval()
-        with ExitStack() as stack:
-            stack.enter_context(self._average.applied())
-            images = self.validation()
-            probs = [self.room.segment(part) for part in images.split(64)]
-            seen = health.look(probs, bool(self._finite))
-            score = self.room.score(images) if stage.candidate and seen.finite else None
-            if self.here.first:
-                self._keep(stage, target, seen, score, images)
-        self.room.train()
-        self._areas = seen.hard
-        counters.checks = max(counters.checks + 1, int(target.progress(counters) * target.checks + 1e-6))
-        row = {
-            "images": counters.images,
-            "stage": stage.name,
-            "step": counters.step,
-            "seconds": round(counters.seconds, 3),
-            "areas": {"hard": seen.hard, "soft": seen.soft},
-            "entropy": seen.entropy,
-            "score": score,
-            "healthy": seen.trouble is None,
-        }
-        self._write_row(row)
-        if seen.trouble and (target.progress(counters) >= stage.watched_from or not seen.finite):
-            raise Collapse(f"{seen.trouble} (image {counters.images:,})")
-        self._healthy = self._save(self._optimisers())
-
-    def _keep(self, stage: Stage, target: Plan, seen: health.Health, score: float | None, images: Tensor) -> None:
-        """Write the candidate's weights and the sample grid."""
-        counters = self.counters
-        few = Batch(torch.arange(8), images[:8], images[:8].roll(1, 0), Draw(0, 8, device=self.device), 0.0)
-        rows = self.room.samples(few)
-        write_atomic(self.run.path / f"samples/{counters.images:09d}.png", png(rows))
-        if not seen.finite:
-            return
-        name = f"candidates/{counters.images:09d}.safetensors"
-        self.run.info["files"][name] = save_tensors(self.run.path / name, self.weights())
-        entry = {"images": counters.images, "stage": stage.name, "score": score, "file": name}
-        others = [c for c in self.run.info["candidates"] if c["file"] != name]
-        self.run.info["candidates"] = [*others, entry | {"healthy": seen.trouble is None}]
-
-    def weights(self) -> dict[str, Tensor]:
-        """What `segment` needs of the room's state."""
-        return {k: t for k, t in self.room.state_dict().items() if k.startswith(tuple(self.room.inference))}
-
-    # ------------------------------------------------------------------ saving, resuming, restarting
-
-    def _optimisers(self) -> list[tuple[str, Any]]:
-        return [(phase.name, optimiser.optimizer) for phase, _, optimiser in self._setup]
-
-    def _save(self, optimisers: checkpoint.Optimisers) -> str:
-        self._saved = time.monotonic()
-        if not self.here.first:
-            return ""
-        return checkpoint.save(self.run, self.room, self._average, optimisers, self.counters)
-
-    def _resume(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:
-        """Load the last committed checkpoint; None if there is none yet."""
-        name = self.run.info.get("checkpoint")
-        return self._load(name) if name else None
-
-    def _load(self, name: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
-        restarts = self.counters.restarts
-        self.counters, tensors, about = checkpoint.load(self.run.verify(name), self.room)
-        if len(restarts) > len(self.counters.restarts):
-            self.counters.restarts = restarts
-        if self.here.first:
-            self.run.keep_metrics(self.counters.rows)
-            kept = [c for c in self.run.info["candidates"] if c["images"] <= self.counters.images]
-            self.run.commit(candidates=kept)
-        self._finite = torch.tensor(True, device=self.device)
-        self._clock = time.monotonic() - self.counters.seconds
-        return tensors, about
-
-    def _restart(self, trouble: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
-        """Roll back with a new seed: first to the last healthy checkpoint, then to the start of the stage."""
-        counters = self.counters
-        number = len(counters.restarts) + 1
-        if number > RESTARTS:
-            raise GaveUp(f"{trouble}; restart {RESTARTS} of {RESTARTS} failed too")
-        record = {"images": counters.images, "trouble": trouble, "seed": counters.seed + 1000 * number}
-        counters.restarts = [*counters.restarts, record]
-        entries = [n for n in self.run.info["files"] if n.endswith(f"-{counters.stage}-entry/state.safetensors")]
-        name = self._healthy if self._healthy and number == 1 else entries[-1]
-        seconds = counters.seconds
-        restored = self._load(name)
-        self.counters.seed = record["seed"]
-        self.counters.seconds, self._clock = seconds, time.monotonic() - seconds
-        if self.counters.step == 0 and self.counters.stage == 0:  # from scratch: new initial weights too
-            torch.manual_seed(record["seed"])
-            self.room.load_state_dict(type(self.room)(self.room.config, self.room.spec).state_dict())
-            self.room.to(self.device)
-            self.room.prepare(self.data)
-        message = f"{trouble}. Rolled back to {self.counters.images:,}, new seed {record['seed']} "
-        message += f"(restart {number} of {RESTARTS})."
-        self.reporter.warn(message)
-        self._write_row({"event": "restart", "images": self.counters.images, "message": message})
-        return restored
-
     # ------------------------------------------------------------------ small things
 
     def _make_fabric(self, stage: Stage) -> Fabric:
@@ -357,11 +204,6 @@ class Loop:
         self._logged, self._logged_images = now, counters.images
         if now - self._saved > AUTOSAVE_S:
             self._save(self._optimisers())
-
-    def _write_row(self, row: Mapping[str, Any]) -> None:
-        self.counters.rows += 1
-        if self.here.first:
-            self.run.log(row)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

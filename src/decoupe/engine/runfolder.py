@@ -52,7 +52,7 @@ class Run:
 
     @classmethod
     def create(cls, path: str | Path | None, room: str) -> Self:
-        """A new folder at `path`, or runs/<room>-1, -2, ...; runs/latest then points to it. Fault if `path` holds a run."""
+        """A new folder at `path`, or runs/<room>-1, -2, ...; runs/latest then points to it. Fault if it has content."""
         if path is None:
             folder = next(p for n in range(1, 1_000_000) if not (p := Path("runs") / f"{room}-{n}").exists())
         else:
@@ -101,11 +101,11 @@ class Run:
         path = self.path / name
         known = {self.info["files"].get(name), self.info["pending"].get(name)} - {None}
         if not known or not path.is_file() or sha256(path) not in known:
-            good = [n for n in self.info["files"] if n.startswith("checkpoints/")]
+            good = [n.rsplit("/", 1)[0] for n in self.info["files"] if n.startswith("checkpoints/")]
             raise Fault(
                 f"{name} to match its recorded sha256",
                 "a missing, damaged or changed file",
-                f"last good: {good[-1].rsplit('/', 1)[0] if good else 'none'} in {self.path}; --resume goes on from there",
+                f"last good: {good[-1] if good else 'none'} in {self.path} (--resume goes on from it)",
             )
         return path
 

@@ -54,8 +54,8 @@ class TrainingData:
 class Draw:
     """Random numbers of one step, the same whatever the number of processes.
 
-    Drawn for the global batch on the CPU from one seed (of run and images seen), then sliced: rank r of R gets rows [r*b, (r+1)*b). So R
-    processes of batch b see exactly what one process of batch R*b sees.
+    Drawn for the global batch on the CPU from one seed (of run and images seen), then sliced: rank r of R gets rows
+    [r*b, (r+1)*b). So R processes of batch b see exactly what one process of batch R*b sees.
     """
 
     def __init__(

@@ -7,9 +7,15 @@ import math
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+from torch.distributed.nn import functional as collective
 
 from decoupe.errors import Fault
+
+
+def _sum_over_processes(values: Tensor) -> Tensor:
+    """Elementwise sum over all processes, differentiable."""
+    total: Tensor = collective.all_reduce(values)  # type: ignore[no-untyped-call]
+    return total
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -24,18 +30,17 @@ class BatchNorm2d(nn.BatchNorm2d):
             return super().forward(input)
         x = input.float()
         count = x.numel() / x.shape[1] * dist.get_world_size()
-        mean = all_reduce(x.sum((0, 2, 3))) / count
+        mean = _sum_over_processes(x.sum((0, 2, 3))) / count
         centred = x - mean[:, None, None]
-        variance = all_reduce(centred.square().sum((0, 2, 3))) / count
+        variance = _sum_over_processes(centred.square().sum((0, 2, 3))) / count
         with torch.no_grad():
-            momentum = self.momentum or 0.1
-
-            self.running_mean.lerp_(mean, momentum)
-            self.running_var.lerp_(variance * count / (count - 1), momentum)
-            if self.num_batches_tracked is not None:
-                self.num_batches_tracked += 1
+            if self.running_mean is not None and self.running_var is not None:
+                momentum = self.momentum or 0.1
+                self.running_mean.lerp_(mean, momentum)
+                self.running_var.lerp_(variance * count / (count - 1), momentum)
         scaled = centred * (variance + self.eps).rsqrt()[:, None, None]
-        return (scaled * self.weight[:, None, None] + self.bias[:, None, None]).to(input.dtype)
+        result: Tensor = scaled * self.weight[:, None, None] + self.bias[:, None, None]
+        return result.to(input.dtype)
 
 
 def normalise(kind: str, channels: int) -> nn.Module:
@@ -53,5 +58,5 @@ def global_mean(values: Tensor) -> Tensor:
     """Mean over all elements of all processes (equal shapes), differentiable."""
     mean = values.mean()
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        return all_reduce(mean) / dist.get_world_size()
+        return _sum_over_processes(mean) / dist.get_world_size()
     return mean

@@ -24,7 +24,8 @@ class _Spectral:
                 if self.training:
                     self.u.copy_(u)
             sigma = u @ (matrix @ v)
-            return self.weight / sigma
+            normalised: Tensor = torch.div(self.weight, sigma)
+            return normalised
 
 
 class SpectralConv2d(_Spectral, nn.Conv2d):

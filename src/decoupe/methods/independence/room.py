@@ -300,7 +300,7 @@ class Independence(Room):
         masks = self.segment(images)[:, 1:]
         mirrored = self.segment(images.flip(3))[:, 1:].flip(3)
         small, coarse = reduce_to(images, ANCHORS), reduce_to(masks, ANCHORS)
-        snapped = torch.cat([snap(i, m) for i, m in zip(small.split(32), coarse.split(32), strict=True)])
+        snapped = torch.cat([snap(i, m) for i, m in zip(torch.split(small, 32), torch.split(coarse, 32), strict=True)])
         return float((soft_iou(masks, mirrored).mean() + soft_iou(coarse, snapped).mean()) / 2)
 
     def samples(self, batch: Batch) -> Mapping[str, Tensor]:

@@ -1,0 +1,180 @@
+"""What a training run keeps: checks of health and score, candidates, checkpoints, and the way back after collapse."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from decoupe.engine import checkpoint, health
+from decoupe.engine.checkpoint import Counters
+from decoupe.engine.ema import Average
+from decoupe.engine.files import write_atomic
+from decoupe.engine.grid import png
+from decoupe.engine.launch import World
+from decoupe.engine.progress import Reporter
+from decoupe.engine.runfolder import Run
+from decoupe.engine.schedule import Plan
+from decoupe.engine.tensors import save_tensors
+from decoupe.methods.room import Batch, Draw, Phase, Room, Stage, TrainingData, to_unit
+
+RESTARTS = 3
+"""Collapses a run may recover from before it gives up."""
+VALIDATION = 256
+"""Images in the fixed set on which health and score are measured (all of them if there are fewer)."""
+
+
+class Collapse(Exception):
+    """Training has collapsed; the message is one sentence."""
+
+
+class GaveUp(Exception):
+    """Collapsed again after the last restart; the message says how."""
+
+
+class Keeper:
+    """The half of the loop that looks, writes and rolls back; `Loop` is the half that trains."""
+
+    def __init__(
+        self,
+        room: Room,
+        data: TrainingData,
+        run: Run,
+        reporter: Reporter,
+        here: World,
+        *,
+        batch: int,
+        seed: int,
+        budget: tuple[int | None, float | None],
+        started: float,
+        device: torch.device,
+    ) -> None:
+        self.data, self.run, self.reporter, self.here, self.batch = data, run, reporter, here, batch
+        self.budget, self.device = budget, device
+        self.room = room.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.counters = Counters(seed=seed)
+        self._clock, self._signal, self._healthy = started, 0, ""
+        self._average = Average(room, (), 0.0)
+        self._setup: list[tuple[Phase, Any, Any]] = []
+        self._finite = torch.tensor(True, device=device)
+        self._areas: Sequence[float] | None = None
+
+    def validation(self) -> Tensor:
+        """(n, C, S, S): the fixed images of every check, spread evenly over the data."""
+        n = len(self.data.images)
+        chosen = np.unique(np.linspace(0, n - 1, min(n, VALIDATION)).astype(np.int64))
+        return to_unit(self.data.images[chosen], self.device)
+
+    @torch.no_grad()
+    def _check(self, stage: Stage, target: Plan) -> None:
+        """Health, label-free score, a candidate, a sample grid, a checkpoint. Collapse if training has collapsed."""
+        counters = self.counters
+        self.room.eval()
+        with ExitStack() as stack:
+            stack.enter_context(self._average.applied())
+            images = self.validation()
+            probs = [self.room.segment(part) for part in torch.split(images, 64)]
+            seen = health.look(probs, bool(self._finite))
+            score = self.room.score(images) if stage.candidate and seen.finite else None
+            if self.here.first:
+                self._keep(stage, target, seen, score, images)
+        self.room.train()
+        self._areas = seen.hard
+        counters.checks = max(counters.checks + 1, int(target.progress(counters) * target.checks + 1e-6))
+        row = {
+            "images": counters.images,
+            "stage": stage.name,
+            "step": counters.step,
+            "seconds": round(counters.seconds, 3),
+            "areas": {"hard": seen.hard, "soft": seen.soft},
+            "entropy": seen.entropy,
+            "score": score,
+            "healthy": seen.trouble is None,
+        }
+        self._write_row(row)
+        if seen.trouble and (target.progress(counters) >= stage.watched_from or not seen.finite):
+            raise Collapse(f"{seen.trouble} (image {counters.images:,})")
+        self._healthy = self._save(self._optimisers())
+
+    def _keep(self, stage: Stage, target: Plan, seen: health.Health, score: float | None, images: Tensor) -> None:
+        """Write the candidate's weights and the sample grid."""
+        counters = self.counters
+        few = Batch(torch.arange(8), images[:8], images[:8].roll(1, 0), Draw(0, 8, device=self.device), 0.0)
+        rows = self.room.samples(few)
+        write_atomic(self.run.path / f"samples/{counters.images:09d}.png", png(rows))
+        if not seen.finite:
+            return
+        name = f"candidates/{counters.images:09d}.safetensors"
+        self.run.info["files"][name] = save_tensors(self.run.path / name, self.weights())
+        entry = {"images": counters.images, "stage": stage.name, "score": score, "file": name}
+        others = [c for c in self.run.info["candidates"] if c["file"] != name]
+        self.run.info["candidates"] = [*others, entry | {"healthy": seen.trouble is None}]
+
+    def weights(self) -> dict[str, Tensor]:
+        """What `segment` needs of the room's state."""
+        return {k: t for k, t in self.room.state_dict().items() if k.startswith(tuple(self.room.inference))}
+
+    # ------------------------------------------------------------------ saving, resuming, restarting
+
+    def _optimisers(self) -> list[tuple[str, Any]]:
+        return [(phase.name, optimiser.optimizer) for phase, _, optimiser in self._setup]
+
+    def _save(self, optimisers: checkpoint.Optimisers) -> str:
+        self._saved = time.monotonic()
+        if not self.here.first:
+            return ""
+        return checkpoint.save(self.run, self.room, self._average, optimisers, self.counters)
+
+    def _resume(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:
+        """Load the last committed checkpoint; None if there is none yet."""
+        name = self.run.info.get("checkpoint")
+        return self._load(name) if name else None
+
+    def _load(self, name: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+        restarts = self.counters.restarts
+        self.counters, tensors, about = checkpoint.load(self.run.verify(name), self.room)
+        if len(restarts) > len(self.counters.restarts):
+            self.counters.restarts = restarts
+        if self.here.first:
+            self.run.keep_metrics(self.counters.rows)
+            kept = [c for c in self.run.info["candidates"] if c["images"] <= self.counters.images]
+            self.run.commit(candidates=kept)
+        self._finite = torch.tensor(True, device=self.device)
+        self._clock = time.monotonic() - self.counters.seconds
+        return tensors, about
+
+    def _restart(self, trouble: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+        """Roll back with a new seed: first to the last healthy checkpoint, then to the start of the stage."""
+        counters = self.counters
+        number = len(counters.restarts) + 1
+        if number > RESTARTS:
+            raise GaveUp(f"{trouble}; restart {RESTARTS} of {RESTARTS} failed too")
+        seed = counters.seed + 1000 * number
+        record = {"images": counters.images, "trouble": trouble, "seed": seed}
+        counters.restarts = [*counters.restarts, record]
+        entries = [n for n in self.run.info["files"] if n.endswith(f"-{counters.stage}-entry/state.safetensors")]
+        name = self._healthy if self._healthy and number == 1 else entries[-1]
+        seconds = counters.seconds
+        restored = self._load(name)
+        self.counters.seed = seed
+        self.counters.seconds, self._clock = seconds, time.monotonic() - seconds
+        if self.counters.step == 0 and self.counters.stage == 0:  # from scratch: new initial weights too
+            torch.manual_seed(seed)
+            self.room.load_state_dict(type(self.room)(self.room.config, self.room.spec).state_dict())
+            self.room.to(self.device)
+            self.room.prepare(self.data)
+        message = f"{trouble}. Rolled back to {self.counters.images:,}, new seed {seed} "
+        message += f"(restart {number} of {RESTARTS})."
+        self.reporter.warn(message)
+        self._write_row({"event": "restart", "images": self.counters.images, "message": message})
+        return restored
+
+    def _write_row(self, row: Mapping[str, Any]) -> None:
+        self.counters.rows += 1
+        if self.here.first:
+            self.run.log(row)
