@@ -87,8 +87,8 @@ class Facts:
 
     @property
     def kind(self) -> str:
-        """ "RGB 8-bit", "grey 16-bit", "5 bands 8-bit"."""
-        name = {1: "grey", 3: "RGB"}.get(self.bands, f"{self.bands} bands")
+        """ "RGB 8-bit", "grey 16-bit", "5-band 8-bit"."""
+        name = {1: "grey", 3: "RGB"}.get(self.bands, f"{self.bands}-band")
         return f"{name} {self.bits}-bit"
 
 

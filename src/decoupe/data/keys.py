@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ def safe(name: str) -> str:
 def _clean(part: str) -> str:
     part = unicodedata.normalize("NFC", part)
     part = "".join("_" if c in _UNSAFE or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in part)
-    part = part.replace("/", "_").strip(" .") or "_"
+    part = re.sub(r"^[\s.]+|[\s.]+$", "", part.replace("/", "_")) or "_"
     return part + "_" if part.casefold().split(".")[0] in _DEVICES else part
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fnmatch
 import glob
 import os
 from collections.abc import Iterator, Sequence
@@ -92,13 +93,33 @@ def _expand(source: str | Path) -> list[tuple[Path, Path]]:
         return _manifest(path) if path.suffix.lower() == ".csv" else [(path.parent, path)]
     if glob.has_magic(text):
         root = _fixed_part(text)
-        hits = sorted(glob.glob(text, recursive=True))
-        files = [Path(hit) for hit in hits if not os.path.isdir(hit) and _is_image(Path(hit))]
-        files += [file for hit in hits if os.path.isdir(hit) and "**" not in text for file in walk(Path(hit))]
-        ours = {folder for folder in {file.parent for file in files} if _below_ours(folder, root)}
-        files = [file for file in files if file.parent not in ours]
-        return [(root, file) for file in files]
+        return [(root, file) for file in _globbed(text, root)]
     raise Fault("a folder, glob, image or CSV", f"{text!r}, which does not exist", "check the path")
+
+
+def _globbed(pattern: str, root: Path) -> list[Path]:
+    """Images a pattern matches, and those of the folders it matches; nothing decoupe wrote.
+
+    `**` is matched against `walk`: the standard library follows linked folders round and round.
+    """
+    parts = Path(pattern).parts[len(root.parts) :]
+    if "**" in parts:
+        return [file for file in walk(root) if _matches(file.relative_to(root).parts, parts)]
+    hits = [Path(hit) for hit in sorted(glob.glob(pattern))]
+    files = [hit for hit in hits if not hit.is_dir() and _is_image(hit)]
+    files += [file for hit in hits if hit.is_dir() for file in walk(hit)]
+    ours = {folder for folder in {file.parent for file in files} if _below_ours(folder, root)}
+    return [file for file in files if file.parent not in ours]
+
+
+def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether the parts of a path fit those of a pattern; `**` stands for any number of them."""
+    if not pattern:
+        return not names
+    if pattern[0] == "**":
+        rest = pattern[1:]
+        return not rest or any(_matches(names[skip:], rest) for skip in range(len(names) + 1))
+    return bool(names) and fnmatch.fnmatchcase(names[0], pattern[0]) and _matches(names[1:], pattern[1:])
 
 
 def walk(root: Path) -> Iterator[Path]:
@@ -106,7 +127,7 @@ def walk(root: Path) -> Iterator[Path]:
     seen: set[str] = set()
     folders, links = [root], list[Path]()
     while folders or links:
-        folder = folders.pop() if folders else links.pop()
+        folder = folders.pop() if folders else links.pop(0)
         real = os.path.realpath(folder)
         if real in seen:
             continue

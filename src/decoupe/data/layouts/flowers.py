@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from decoupe.data.decode import conform, read_image, read_mask
 from decoupe.data.layouts.base import Dataset, Layout, Sample, file, folder, images, number, numbers, with_keys
 from decoupe.types import VOID, Labels
 
+Reader = Callable[[Path], Labels]
 CLASSES = ("background", "flower")
 
 
@@ -27,38 +30,36 @@ def segmented(path: Path) -> Labels:
     return np.asarray((pixels != np.array([0, 0, 254], np.uint8)).any(axis=2), dtype=np.int64)
 
 
+def _samples(
+    photos: dict[str, Path], truths: dict[str, Path], splits: dict[str, NDArray[np.int64]], reader: Reader
+) -> list[Sample]:
+    """Photos, truths and splits put together by the numbers in their names."""
+    names = {int(i): split for split, ids in splits.items() for i in ids}
+    by_number = {number(stem): path for stem, path in truths.items()}
+    out = []
+    for (stem, path), key in zip(photos.items(), with_keys(photos), strict=True):
+        truth = by_number.get(number(stem))
+        split = names.get(number(stem), "unlabelled" if truth is None else "all")
+        out.append(Sample(key, path, split, truth, reader=reader))
+    return out
+
+
 def flowers17(root: Path) -> Dataset:
     """The 17-category set; images without a trimap keep their split but have no truth."""
     photos, trimaps = images(folder(root, "jpg")), images(folder(root, "trimaps"))
-    by_split = numbers(file(root, "datasplits.mat"), "trn1", "val1", "tst1")
-    names = ("train", "val", "test")
-    splits = {int(i): name for name, ids in zip(names, by_split, strict=True) for i in ids}
-    truths = {number(stem): path for stem, path in trimaps.items()}
-    samples = [
-        Sample(key, path, splits.get(number(stem), "unlabelled"), truths.get(number(stem)), reader=trimap)
-        for (stem, path), key in zip(photos.items(), with_keys(photos), strict=True)
-    ]
-    return Dataset(
-        "flowers17", root, CLASSES, samples,
-        "object IoU of trimap label 1 against 3, the rest void; first of the official splits (trn1, val1, tst1)",
-    )  # fmt: skip
+    train, val, test = numbers(file(root, "datasplits.mat"), "trn1", "val1", "tst1")
+    samples = _samples(photos, trimaps, {"train": train, "val": val, "test": test}, trimap)
+    rule = "object IoU of trimap label 1 against 3, the rest void; first of the official splits (trn1, val1, tst1)"
+    return Dataset("flowers17", root, CLASSES, samples, rule)
 
 
 def flowers102(root: Path) -> Dataset:
     """The 102-category set with the split that unsupervised segmentation uses: official test set as train."""
-    photos, segmented_photos = images(folder(root, "jpg")), images(folder(root, "segmim"))
-    by_split = numbers(file(root, "setid.mat"), "tstid", "valid", "trnid")
-    names = ("train", "val", "test")
-    splits = {int(i): name for name, ids in zip(names, by_split, strict=True) for i in ids}
-    truths = {number(stem): path for stem, path in segmented_photos.items()}
-    samples = [
-        Sample(key, path, splits.get(number(stem), "unlabelled"), truths.get(number(stem)), reader=segmented)
-        for (stem, path), key in zip(photos.items(), with_keys(photos), strict=True)
-    ]
-    return Dataset(
-        "flowers102", root, CLASSES, samples,
-        "mask = not pure blue in segmim; train, val, test = the official tstid, valid, trnid",
-    )  # fmt: skip
+    photos, painted = images(folder(root, "jpg")), images(folder(root, "segmim"))
+    train, val, test = numbers(file(root, "setid.mat"), "tstid", "valid", "trnid")
+    samples = _samples(photos, painted, {"train": train, "val": val, "test": test}, segmented)
+    rule = "mask = not pure blue in segmim; train, val, test = the official tstid, valid, trnid"
+    return Dataset("flowers102", root, CLASSES, samples, rule)
 
 
 LAYOUTS = {
