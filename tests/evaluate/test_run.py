@@ -211,3 +211,11 @@ def test_wrong_options_are_one_line(fitted: dict[str, Path], labelled: Path, opt
 def test_names_that_fit_no_class_are_refused(fitted: dict[str, Path], labelled: Path) -> None:
     with pytest.raises(UsageFault, match="decoupe name"):
         evaluate(fitted["random"], f"masks:{labelled}", matching="named")
+
+
+def test_real_photos_score_what_was_measured(photos: Path, shared_data: Path, tmp_path: Path) -> None:
+    decoupe.fit("baselines", images=photos, run=tmp_path / "r", kind="kmeans-lab", size=64)
+    content = evaluate(tmp_path / "r", f"flowers17:{shared_data / 'data' / 'flowers17'}")
+    row = content["results"][1]
+    assert content["split"] == "test" and row["n_images"] == 109
+    assert row["metrics"]["iou"] == pytest.approx(0.784, abs=0.01)  # methods/baselines/README.md
