@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from decoupe.data.decode import BadImage, decode, image_size, read_image, read_mask
 from decoupe.data.readers import MAX_PIXELS, Limit, Unreadable
-from tests.data.files import noise, save, smooth
+from tests.data.files import noise, png_claiming, save, smooth
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "bmp", "ppm", "webp", "gif"])
@@ -91,6 +91,8 @@ def test_sixteen_bits_follow_the_documented_steps(tmp_path: Path) -> None:
         save(tmp_path / "a.png", values)
         seen = decode(tmp_path / "a.png")
         assert seen.bits == 16 and seen.pixels[:, 0, 0].tolist() == expected
+    (tmp_path / "deep.png").write_bytes(png_claiming(9, 7, 16, 2, filled=True))
+    assert decode(tmp_path / "deep.png").bits == 16 and read_image(tmp_path / "deep.png").shape == (7, 9, 3)
     colours = noise().astype(np.uint16) * 257
     tifffile.imwrite(tmp_path / "c.tif", colours, photometric="rgb")
     assert np.array_equal(read_image(tmp_path / "c.tif"), noise())

@@ -151,13 +151,15 @@ from pathlib import Path
 from decoupe.data.decode import read_image
 from decoupe.errors import Fault
 def peak():
-    return int(next(l for l in Path("/proc/self/status").read_text().split("\\n") if l.startswith("VmHWM")).split()[1]) / 1024
+    lines = Path("/proc/self/status").read_text().split("\\n")
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 before, out = peak(), {}
 for name in sys.argv[2:]:
     try:
         out[name] = list(read_image(Path(name), max_pixels=int(sys.argv[1])).shape)
     except Fault as fault:
         out[name] = str(fault)
+assert not {f"PIL.{name}ImagePlugin" for name in ("Eps", "Psd", "Fits", "Pdf", "Ico")} & set(sys.modules)
 print(json.dumps([peak() - before, out]))
 """
 
