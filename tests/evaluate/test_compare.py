@@ -42,6 +42,10 @@ def test_rows_of_both_and_the_paired_difference(runs: list[Path], labelled: Path
     assert low <= difference["value"] <= high < 0
     assert "difference" not in rows["kmeans-lab (selected)"] and "confusions" not in rows["ellipse (last)"]
     json.dumps(content, allow_nan=False)
+    for run in runs:
+        evaluate(run, f"masks:{labelled}", split="all", matching="majority")
+    both = [row["row"] for row in compare(runs)["results"]]
+    assert len(both) == 12 and "ellipse (selected, masks all)" in both
 
 
 def test_no_difference_without_counts_of_each_image(

@@ -22,10 +22,10 @@ def compare(runs: Sequence[str | Path | Run]) -> dict[str, Any]:
     """The rows of all runs on what they were all evaluated on; run `decoupe evaluate` on each first.
 
     Returns:
-        {"results": rows, "protocol", "split", "data", "command", "date"}. Rows are those of `evaluate` with "run" added
-        and "row" = "RUN (SELECTION)"; "difference" compares each `selected` row with that of the first run on the same
-        images: {"to", "metric", "value", "interval"}, a paired 95 % bootstrap interval. Where the runs share several
-        evaluated sets, the rows of all follow each other and the four texts join them.
+        {"results": rows, "protocol", "split", "data", "command", "date"}. Rows are those of `evaluate` with "run",
+        "data", "protocol" and "split" added; "row" is "RUN (SELECTION)". "difference" compares each `selected` row
+        with that of the first run on the same images: {"to", "metric", "value", "interval"}, a paired 95 % bootstrap
+        interval. Where the runs share several evaluated sets, the rows of all follow each other, each says which.
 
     Raises:
         Fault: a run has no results, or the runs share no evaluated set.
@@ -44,7 +44,7 @@ def compare(runs: Sequence[str | Path | Run]) -> dict[str, Any]:
             "; ".join(f"{run.path.name}: {_told(found)}" for run, found in zip(opened, by_run, strict=True)),
             "evaluate them all on one set",
         )
-    rows = [row for key in shared for row in _rows(opened, [found[key] for found in by_run])]
+    rows = [row for key in shared for row in _rows(opened, [found[key] for found in by_run], len(shared) > 1)]
     first = [by_run[0][key] for key in shared]
     joined = {name: ", ".join(dict.fromkeys(str(r[name]) for r in first)) for name in ("protocol", "split", "data")}
     command = " ".join(["decoupe compare", *(str(run.path) for run in opened)])
@@ -63,13 +63,15 @@ def _told(found: Mapping[tuple[str, ...], Result]) -> str:
     return ", ".join(" ".join(key) for key in found)
 
 
-def _rows(runs: Sequence[Run], contents: Sequence[Result]) -> list[dict[str, Any]]:
+def _rows(runs: Sequence[Run], contents: Sequence[Result], several: bool) -> list[dict[str, Any]]:
     first = _selected(contents[0])
     rows = []
     for run, content in zip(runs, contents, strict=True):
         for row in content["results"]:
             shown = {key: value for key, value in row.items() if key != "confusions"}
-            shown |= {"row": f"{run.path.name} ({row['selection']})", "run": str(run.path), "data": content["data"]}
+            where = f", {content['protocol']} {content['split']}" if several else ""
+            shown |= {"row": f"{run.path.name} ({row['selection']}{where})", "run": str(run.path)}
+            shown |= {key: content[key] for key in ("data", "protocol", "split")}
             if row["selection"] == "selected" and content is not contents[0]:
                 same = content.get("images") == contents[0].get("images")
                 shown["difference"] = _difference(row, first, runs[0].path.name) if same else None
