@@ -1,0 +1,222 @@
+"""Curves as data: paths, ticks and labels in the coordinates of a small SVG; the template draws and escapes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+WIDTH, HEIGHT = 360, 190
+LEFT, RIGHT, TOP, BOTTOM = 40, 12, 14, 26
+POINTS = 240
+"""Points that a curve is thinned to."""
+
+
+Scale = Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve: values over images seen; a new stage starts a new piece."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    stage: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A labelled position on an axis, in SVG units."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A drawn curve."""
+
+    name: str
+    number: int
+    """Selects colour and dashes."""
+    raw: str
+    """Path of the values themselves ("" where they are few)."""
+    path: str
+    """Path of their running mean."""
+    label_y: float
+    """Height at which its name stands at the right end, moved apart from others."""
+    ends: str
+    """First and last value in words."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure with everything the template needs."""
+
+    title: str
+    about: str
+    lines: list[Line]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    stages: list[Tick]
+    """Where stages begin."""
+    mark: tuple[float, float, str] | None = None
+    """x, y and words of a marked moment."""
+    right: float = WIDTH - RIGHT
+    size: tuple[int, int] = field(default=(WIDTH, HEIGHT))
+
+    @property
+    def summary(self) -> str:
+        """The chart in a sentence, for those who hear it."""
+        said = "; ".join(f"{line.name} {line.ends}" for line in self.lines)
+        return f"{self.title}: {said}" + (f"; {self.mark[2]}" if self.mark else "")
+
+
+def short(value: float) -> str:
+    """A number in at most five characters: 12k, 0.031, 1.5."""
+    size = abs(value)
+    if size >= 1e6:
+        return f"{value / 1e6:.3g}M"
+    if size >= 1e4:
+        return f"{value / 1e3:.3g}k"
+    return f"{value:.3g}"
+
+
+def ticks(low: float, high: float, count: int = 4) -> list[float]:
+    """Round numbers within [low, high], about `count` of them."""
+    span = high - low
+    if not (math.isfinite(span) and span > 0):
+        return [low]
+    step = 10 ** math.floor(math.log10(span / count))
+    step *= next((m for m in (1, 2, 2.5, 5, 10) if span / (step * m) <= count), 10)
+    first = math.ceil(low / step - 1e-9)
+    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _limits(series: Sequence[Series], bounds: tuple[float, float] | None) -> tuple[float, float]:
+    if bounds is not None:
+        return bounds
+    values = np.concatenate([np.asarray(s.y, float) for s in series])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 1.0
+    low, high = float(np.quantile(values, 0.01)), float(np.quantile(values, 0.99))
+    low, high = min(low, 0.0) if low < 0.25 * abs(high) else low, high
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _thin(series: Series) -> Series:
+    if len(series.x) <= POINTS:
+        return series
+    keep = np.unique(np.linspace(0, len(series.x) - 1, POINTS).astype(int))
+    pick = [list(series.x)[i] for i in keep], [list(series.y)[i] for i in keep]
+    return Series(series.name, *pick, [series.stage[i] for i in keep] if series.stage else ())
+
+
+def _mean(y: Sequence[float], stage: Sequence[str]) -> list[float]:
+    """Running mean over about a thirtieth of the curve, never across stages."""
+    half = len(y) // 60
+    out = []
+    for i in range(len(y)):
+        near = [j for j in range(max(0, i - half), min(len(y), i + half + 1)) if not stage or stage[j] == stage[i]]
+        out.append(sum(y[j] for j in near) / len(near))
+    return out
+
+
+def draw(
+    title: str,
+    about: str,
+    series: Sequence[Series],
+    bounds: tuple[float, float] | None = None,
+    mark: tuple[float, str] | None = None,
+    percent: bool = False,
+) -> Chart | None:
+    """A chart of `series` over images seen; None if there is nothing to draw.
+
+    bounds: limits of the vertical axis; without them, those of the values but for the outermost hundredths.
+    mark: (images, words) of a moment to point out on the first curve.
+    """
+    finite = [Series(s.name, *_split(s)) for s in series if any(math.isfinite(v) for v in s.y)]
+    if not finite:
+        return None
+    low, high = _limits(finite, bounds)
+    last = max(max(s.x) for s in finite)
+    names = len(finite) > 1
+    right = WIDTH - (RIGHT + 6.2 * min(14, max(len(s.name) for s in finite)) if names else RIGHT)
+
+    def across(x: float) -> float:
+        return round(LEFT + (right - LEFT) * x / max(last, 1), 1)
+
+    def up(y: float) -> float:
+        inside = min(max((y - low) / (high - low), 0.0), 1.0)
+        return round(HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * inside, 1)
+
+    lines = [_line(number, one, across, up, percent) for number, one in enumerate(map(_thin, finite))]
+    form = (lambda v: f"{100 * v:.0f} %") if percent else short
+    return Chart(
+        title,
+        about,
+        _apart(lines),
+        [Tick(across(v), short(v)) for v in ticks(0, last, 4)],
+        [Tick(up(v), form(v)) for v in ticks(low, high)],
+        _stages(finite[0], across),
+        _marked(mark, finite[0], across, up),
+        right,
+    )
+
+
+def _split(series: Series) -> tuple[list[float], list[float], list[str]]:
+    stage = list(series.stage) or [""] * len(series.x)
+    rows = [row for row in zip(series.x, series.y, stage, strict=True) if math.isfinite(row[1])]
+    return [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows]
+
+
+def _path(x: Sequence[float], y: Sequence[float], stage: Sequence[str]) -> str:
+    parts = []
+    for i, (a, b) in enumerate(zip(x, y, strict=True)):
+        parts.append(f"{'L' if i and stage[i] == stage[i - 1] else 'M'}{a:g} {b:g}")
+    return "".join(parts)
+
+
+def _line(number: int, series: Series, across: Scale, up: Scale, percent: bool) -> Line:
+    x = [across(v) for v in series.x]
+    smooth = _mean(series.y, series.stage)
+    many = len(x) > 60
+    raw = _path(x, [up(v) for v in series.y], series.stage) if many else ""
+    path = _path(x, [up(v) for v in (smooth if many else series.y)], series.stage)
+    form = (lambda v: f"{100 * v:.0f} %") if percent else short
+    ends = f"from {form(smooth[0])} to {form(smooth[-1])}"
+    return Line(series.name, number % 8, raw, path, up(smooth[-1]), ends)
+
+
+def _apart(lines: list[Line]) -> list[Line]:
+    """Labels at least 11 units apart, in the order of the curves' ends."""
+    at, placed = TOP - 3.0, {}
+    for line in sorted(lines, key=lambda one: one.label_y):
+        at = max(line.label_y, at + 11)
+        placed[line.name] = at
+    over = max(0.0, at - (HEIGHT - BOTTOM))
+    return [
+        Line(o.name, o.number, o.raw, o.path, round(max(placed[o.name] - over, TOP), 1) + 3.5, o.ends) for o in lines
+    ]
+
+
+def _stages(series: Series, across: Scale) -> list[Tick]:
+    begins = [
+        Tick(across(x), stage)
+        for i, (x, stage) in enumerate(zip(series.x, series.stage, strict=True))
+        if stage and i and stage != series.stage[i - 1]
+    ]
+    return begins
+
+
+def _marked(
+    mark: tuple[float, str] | None, series: Series, across: Scale, up: Scale
+) -> tuple[float, float, str] | None:
+    if mark is None or not series.x:
+        return None
+    nearest = min(range(len(series.x)), key=lambda i: abs(series.x[i] - mark[0]))
+    return across(series.x[nearest]), up(series.y[nearest]), mark[1]

@@ -1,0 +1,229 @@
+"""The twelve photos of a report: best, typical and worst, by IoU where labels were scored, else without labels."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from decoupe.data.decode import decode, read_image
+from decoupe.data.sources import find
+from decoupe.errors import Fault
+from decoupe.export.overlay import as_rgb, paint
+from decoupe.export.palette import colours
+from decoupe.types import VOID, Image
+
+if TYPE_CHECKING:
+    from decoupe.model import Model
+
+POOL = 128
+"""Photos looked at to find the best and the worst where there are no labels."""
+SIDE = 320
+"""Longer side of a thumbnail in pixels."""
+EACH = 4
+"""Photos in each of the three groups."""
+
+
+@dataclass(frozen=True)
+class Pane:
+    """One picture of a card."""
+
+    title: str
+    data: str
+    """data: URI of a JPEG."""
+    alt: str
+    size: tuple[int, int]
+    """Width and height in pixels."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One photo with what was found on it."""
+
+    name: str
+    caption: str
+    panes: list[Pane]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What the photo section shows."""
+
+    groups: list[tuple[str, list[Card]]] = field(default_factory=list)
+    by: str = ""
+    """What the order means, a sentence."""
+    worst: float | None = None
+    shares: tuple[float, ...] = ()
+    """Mean share of each region over the photos looked at."""
+    problem: str = ""
+    """Why there are no photos."""
+
+
+@dataclass(frozen=True)
+class _Pick:
+    path: Path
+    name: str
+    value: float
+    frame: int = 0
+    truth: Any = None
+
+
+def _three(picks: Sequence[_Pick]) -> list[tuple[str, list[_Pick]]]:
+    """Best, typical, worst of `picks`; fewer where there are few, none twice."""
+    ordered = sorted(picks, key=lambda pick: (-pick.value, pick.name))
+    each = min(EACH, max(1, len(ordered) // 3))
+    if len(ordered) < 3:
+        return [("All photos", ordered)]
+    middle = len(ordered) // 2 - each // 2
+    middle = min(max(middle, each), len(ordered) - 2 * each)
+    return [
+        ("Best", ordered[:each]),
+        ("Typical", ordered[middle : middle + each]),
+        ("Worst", ordered[-each:]),
+    ]
+
+
+def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    scale = SIDE / max(image.shape[:2])
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    return np.asarray(Pillow.fromarray(np.ascontiguousarray(as_rgb(image))).resize(size, Pillow.Resampling.LANCZOS))
+
+
+def _uri(image: NDArray[np.uint8]) -> str:
+    buffer = io.BytesIO()
+    Pillow.fromarray(image).save(buffer, "JPEG", quality=82, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _pane(title: str, image: NDArray[np.uint8], alt: str) -> Pane:
+    return Pane(title, _uri(image), alt, (image.shape[1], image.shape[0]))
+
+
+def _card(model: Model, pick: _Pick, label: str) -> Card:
+    image = read_image(pick.path, frame=pick.frame)
+    small = _thumbnail(image)
+    from decoupe.export.upsample import Upsampled
+
+    square = model.predict(model.square(image)[None])[0]
+    labels = Upsampled(square, (small.shape[0], small.shape[1]), model.names, exact=False).labels
+    palette = colours(model.names)
+    shares = np.bincount(labels.ravel(), minlength=len(model.names)) / labels.size
+    told = ", ".join(f"{name} {share:.0%}" for name, share in zip(model.names, shares, strict=True) if share >= 0.005)
+    panes = [
+        _pane("photo", small, f"{pick.name}: the photo"),
+        _pane("found", paint(small, labels, model.names, palette), f"{pick.name}: regions found: {told}"),
+    ]
+    if pick.truth is not None:
+        panes.append(_truth(pick, small, image))
+    return Card(pick.name, f"{label} {pick.value:.2f}", panes)
+
+
+def _truth(pick: _Pick, small: NDArray[np.uint8], image: Image) -> Pane:
+    mask = np.asarray(pick.truth.mask())
+    rows = np.minimum((np.arange(small.shape[0]) + 0.5) * mask.shape[0] / small.shape[0], mask.shape[0] - 1).astype(int)
+    columns = np.minimum((np.arange(small.shape[1]) + 0.5) * mask.shape[1] / small.shape[1], mask.shape[1] - 1)
+    truth = mask[rows][:, columns.astype(int)]
+    void = truth == VOID
+    classes = int(truth[~void].max(initial=1)) + 1
+    names = ("background", *(f"class {i}" for i in range(1, classes)))
+    painted = paint(small, np.where(void, 0, truth), names, colours(names))
+    painted[void] = (painted[void] * 0.35 + 0.65 * 128).astype(np.uint8)
+    return _pane("labels", painted, f"{pick.name}: the labels it is scored against")
+
+
+def _labelled(content: dict[str, Any]) -> list[_Pick]:
+    """Every scored image with its IoU, from a stored result whose data set is still there."""
+    from decoupe.data.catalogue import open_dataset
+
+    row = next((r for r in content["results"] if r.get("selection") == "selected"), None)
+    if row is None or "confusions" not in row or not content.get("images"):
+        return []
+    samples = {sample.key: sample for sample in open_dataset(content["data"]).samples}
+    counts = np.asarray(row["confusions"], np.float64)
+    classes = len(row["classes"])
+    hit = np.stack([counts[:, i, i] for i in range(classes)], 1)
+    union = counts[:, :classes, :].sum(2) + counts[:, :, :classes].sum(1) - hit
+    each = np.divide(hit, union, out=np.full_like(hit, np.nan), where=union > 0)
+    index = list(row["classes"]).index(row["object"]) if row.get("object") in row["classes"] else None
+    with np.errstate(invalid="ignore"):
+        values = each[:, index] if index is not None else np.nanmean(each, 1)
+    picks = []
+    for key, value in zip(content["images"], values, strict=True):
+        sample = samples.get(key)
+        if sample is not None and np.isfinite(value) and sample.image.is_file():
+            picks.append(_Pick(sample.image, sample.image.name, float(value), truth=sample))
+    return picks
+
+
+def _unlabelled(model: Model, source: Any) -> tuple[list[_Pick], tuple[float, ...]]:
+    """A spread of the training photos with the agreement of each photo's regions with its mirror image's."""
+    if isinstance(source, str) and ":" in source and not Path(source).exists():
+        from decoupe.data.catalogue import open_dataset
+
+        places = [(s.image, 0) for s in open_dataset(source).samples]
+    else:
+        places = [(item.path, item.frame) for item in find(source)]
+    chosen = [places[i] for i in np.unique(np.linspace(0, len(places) - 1, min(POOL, len(places))).astype(int))]
+    picks: list[_Pick] = []
+    shares = np.zeros(len(model.names))
+    for start in range(0, len(chosen), 16):
+        squares, kept = [], []
+        for path, frame in chosen[start : start + 16]:
+            try:
+                squares.append(model.square(decode(path, frame=frame, hint=2 * model.spec.size).pixels))
+                kept.append((path, frame))
+            except Fault:
+                continue
+        if not squares:
+            continue
+        batch = np.stack(squares)
+        probs, mirrored = model.predict(batch), model.predict(batch[..., ::-1])[..., ::-1]
+        both = np.minimum(probs, mirrored).sum((2, 3)) / np.maximum(np.maximum(probs, mirrored).sum((2, 3)), 1e-6)
+        agreement = both.mean(1)
+        shares += np.stack([(probs.argmax(1) == k).mean((1, 2)) for k in range(len(shares))], 1).sum(0)
+        picks += [_Pick(p, p.name, float(v), f) for (p, f), v in zip(kept, agreement, strict=True)]
+    return picks, tuple((shares / max(len(picks), 1)).tolist())
+
+
+def gallery(model: Model, source: Any, results: Sequence[tuple[str, dict[str, Any]]]) -> Gallery:
+    """Choose, segment and draw the photos of a report."""
+    picks: list[_Pick] = []
+    for _, content in results:
+        try:
+            picks = _labelled(content)
+        except (Fault, KeyError, ValueError, IndexError, TypeError):
+            continue
+        if picks:
+            by = f"Ordered by IoU with the labels of {content['data'].partition(':')[0]}, which training never saw."
+            return _gallery(model, picks, by, "IoU", ())
+    try:
+        picks, shares = _unlabelled(model, source)
+    except Fault as fault:
+        return Gallery(problem=f"The training photos are not where they were ({fault.got}), so none are shown.")
+    by = (
+        "Ordered without labels, by how well the regions of a photo agree with those of its mirror image "
+        "(1 = the same). A low value points at doubtful masks; a high one does not prove them right."
+    )
+    return _gallery(model, picks, by, "agreement", shares)
+
+
+def _gallery(model: Model, picks: list[_Pick], by: str, label: str, shares: tuple[float, ...]) -> Gallery:
+    groups = []
+    for title, chosen in _three(picks):
+        cards = []
+        for pick in chosen:
+            try:
+                cards.append(_card(model, pick, label))
+            except Fault:
+                continue
+        if cards:
+            groups.append((title, cards))
+    worst = min((pick.value for pick in picks), default=None)
+    return Gallery(groups, by, worst, shares, "" if groups else "No photo could be read.")
