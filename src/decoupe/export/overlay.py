@@ -42,16 +42,19 @@ def outline(labels: AnyLabels, width: int) -> NDArray[np.bool_]:
     return edge
 
 
-def paint(image: Image, labels: AnyLabels, names: Sequence[str], colours: Sequence[Colour]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8: `image` with every region but the background tinted, borders drawn in white."""
+def paint(
+    image: Image, labels: AnyLabels, names: Sequence[str], colours: Sequence[Colour], tint: float = TINT
+) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8: `image` with every region but the background tinted, borders drawn white on dark."""
     photo = as_rgb(image)
     table = np.asarray(colours, np.float32)
-    share = np.asarray([0.0 if is_background(name) else TINT for name in names], np.float32)
+    share = np.asarray([0.0 if is_background(name) else tint for name in names], np.float32)
     add = np.rint(table * share[:, None]).astype(np.uint8)
     keep = np.arange(256, dtype=np.float32)[None, :] * (1 - share[:, None])
     look = np.rint(keep).astype(np.uint8)
     painted = look[labels[..., None], photo] + add[labels]
     width = max(1, round(max(labels.shape) / 400))
+    painted[outline(labels, 2 * width)] //= 3
     painted[outline(labels, width)] = 255
     return np.asarray(painted, np.uint8)
 

@@ -9,15 +9,15 @@ Colour = tuple[int, int, int]
 
 BACKGROUND: Colour = (0, 0, 0)
 OKABE_ITO: tuple[Colour, ...] = (
-    (230, 159, 0),
     (86, 180, 233),
+    (230, 159, 0),
     (0, 158, 115),
     (204, 121, 167),
     (213, 94, 0),
     (0, 114, 178),
     (240, 228, 66),
 )
-"""Okabe & Ito's palette without black, in the order that keeps the first few furthest apart."""
+"""Okabe & Ito's palette without black, sky blue first: it is rare in what people photograph."""
 
 
 def is_background(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ from decoupe.report.scores import figure, tables
 
 HERE = Path(__file__).parent
 NAME = "report.html"
+MEANING = {
+    "D": "discriminator",
+    "G": "mask network against the discriminator",
+    "area": "penalty on the area of masks",
+    "object": "share of the image that is object",
+    "student": "distillation",
+}
+"""What common scalars are, in words."""
 
 
 def report(run: str | Path | Run) -> Path:
@@ -44,7 +53,8 @@ def render(run: Run) -> str:
     rows, results = run.metrics(), _results(run)
     scores = tables(run, results)
     names, photos = _photos(run, results)
-    told = story.verdict(run, names, photos, scores)
+    shares = photos.shares or _areas(run, rows)
+    told = story.verdict(run, names, shares, scores)
     sentence, events = story.health(run, rows)
     style = (HERE / "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -57,7 +67,7 @@ def render(run: Run) -> str:
         style=Markup(style),
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'",
         verdict=told,
-        regions=_legend(names, photos),
+        regions=_legend(names, shares),
         photos=photos,
         scores=scores,
         losses=_losses(rows),
@@ -67,6 +77,7 @@ def render(run: Run) -> str:
         checks=[row for row in rows if "areas" in row],
         made=story.made(run),
         config=sorted((key, str(value)) for key, value in (run.info.get("config") or {}).items()),
+        away=run.path.is_absolute(),
         onward=story.onward(run, told, names, bool(scores)),
         version=str((run.info.get("versions") or {}).get("decoupe", "")),
     )
@@ -94,8 +105,14 @@ def _photos(run: Run, results: list[tuple[str, dict[str, Any]]]) -> tuple[tuple[
     return model.names, gallery(model, source, results)
 
 
-def _legend(names: tuple[str, ...], photos: Gallery) -> list[dict[str, Any]]:
-    shares = photos.shares if len(photos.shares) == len(names) else [None] * len(names)
+def _areas(run: Run, rows: list[dict[str, Any]]) -> tuple[float, ...]:
+    """Region areas at the check of the chosen snapshot; () where unknown."""
+    chosen = (run.info.get("selection") or {}).get("images")
+    return next((tuple(row["areas"]["hard"]) for row in rows if row.get("areas") and row["images"] == chosen), ())
+
+
+def _legend(names: tuple[str, ...], known: Sequence[float]) -> list[dict[str, Any]]:
+    shares = list(known) if len(known) == len(names) else [None] * len(names)
     return [
         {
             "name": name,
@@ -116,7 +133,7 @@ def _losses(rows: list[dict[str, Any]]) -> list[charts.Chart]:
             x.append(float(row["images"]))
             y.append(float(value) if isinstance(value, int | float) else float("nan"))
             stage.append(str(row.get("stage", "")))
-    drawn = [charts.draw(name, "", [charts.Series(name, *found)]) for name, found in series.items()]
+    drawn = [charts.draw(name, MEANING.get(name, ""), [charts.Series(name, *found)]) for name, found in series.items()]
     return [chart for chart in drawn if chart is not None]
 
 

@@ -16,8 +16,10 @@ from PIL import Image as Pillow
 from decoupe.data.decode import decode, read_image
 from decoupe.data.sources import find
 from decoupe.errors import Fault
-from decoupe.export.overlay import as_rgb, paint
-from decoupe.export.palette import colours
+from decoupe.export.base import AnyLabels
+from decoupe.export.overlay import TINT, as_rgb, paint
+from decoupe.export.palette import colours, is_background
+from decoupe.export.upsample import Upsampled
 from decoupe.types import VOID, Image
 
 if TYPE_CHECKING:
@@ -106,19 +108,28 @@ def _pane(title: str, image: NDArray[np.uint8], alt: str) -> Pane:
     return Pane(title, _uri(image), alt, (image.shape[1], image.shape[0]))
 
 
+def _cut(image: NDArray[np.uint8], labels: AnyLabels, names: Sequence[str]) -> NDArray[np.uint8]:
+    """`image` with its background grey and dark, a single object in its own colours, several regions tinted."""
+    behind = np.asarray([is_background(name) for name in names])[labels]
+    grey = np.asarray(Pillow.fromarray(image).convert("L"), np.float32)[..., None] * 0.5 + 20
+    shown = np.where(behind[..., None], grey, image).astype(np.uint8)
+    return paint(shown, labels, names, colours(names), TINT if len(names) > 2 else 0.0)
+
+
 def _card(model: Model, pick: _Pick, label: str) -> Card:
     image = read_image(pick.path, frame=pick.frame)
     small = _thumbnail(image)
-    from decoupe.export.upsample import Upsampled
-
     square = model.predict(model.square(image)[None])[0]
     labels = Upsampled(square, (small.shape[0], small.shape[1]), model.names, exact=False).labels
-    palette = colours(model.names)
     shares = np.bincount(labels.ravel(), minlength=len(model.names)) / labels.size
     told = ", ".join(f"{name} {share:.0%}" for name, share in zip(model.names, shares, strict=True) if share >= 0.005)
     panes = [
         _pane("photo", small, f"{pick.name}: the photo"),
-        _pane("found", paint(small, labels, model.names, palette), f"{pick.name}: regions found: {told}"),
+        _pane(
+            "found",
+            _cut(small, labels, model.names),
+            f"{pick.name}: regions found: {told}",
+        ),
     ]
     if pick.truth is not None:
         panes.append(_truth(pick, small, image))
@@ -133,7 +144,8 @@ def _truth(pick: _Pick, small: NDArray[np.uint8], image: Image) -> Pane:
     void = truth == VOID
     classes = int(truth[~void].max(initial=1)) + 1
     names = ("background", *(f"class {i}" for i in range(1, classes)))
-    painted = paint(small, np.where(void, 0, truth), names, colours(names))
+    truth = np.where(void, 0, truth)
+    painted = _cut(small, truth, names)
     painted[void] = (painted[void] * 0.35 + 0.65 * 128).astype(np.uint8)
     return _pane("labels", painted, f"{pick.name}: the labels it is scored against")
 
@@ -201,7 +213,7 @@ def gallery(model: Model, source: Any, results: Sequence[tuple[str, dict[str, An
         except (Fault, KeyError, ValueError, IndexError, TypeError):
             continue
         if picks:
-            by = f"Ordered by IoU with the labels of {content['data'].partition(':')[0]}, which training never saw."
+            by = f"Ordered by IoU with the labels of {content['data'].partition(':')[0]}."
             return _gallery(model, picks, by, "IoU", ())
     try:
         picks, shares = _unlabelled(model, source)

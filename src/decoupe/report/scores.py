@@ -18,6 +18,15 @@ TITLES = {
     "last": "last snapshot",
     "oracle": "oracle (chosen by labels)",
 }
+BASELINES = {
+    "kmeans-lab": "k-means in Lab",
+    "kmeans-1x1": "k-means on pixels",
+    "kmeans-7x7": "k-means on patches",
+    "otsu": "Otsu",
+    "grabcut": "GrabCut",
+    "ellipse": "centre ellipse",
+    "average-mask": "average mask",
+}
 WORDS = {"iou": "IoU of the object", "miou": "mean IoU", "accuracy": "accuracy", "ap": "AP", "f1": "F1"}
 Row = Mapping[str, Any]
 
@@ -100,7 +109,8 @@ def _baselines(run: Run) -> Iterator[tuple[str, Row]]:
             try:
                 other = Run.open(path, verify=False)
                 if other.info.get("room") == "baselines":
-                    title = str((other.info.get("config") or {}).get("kind", path.name))
+                    kind = str((other.info.get("config") or {}).get("kind", path.name))
+                    title = BASELINES.get(kind, kind)
                     yield from ((title, content) for _, content in other.results())
             except (Fault, KeyError, TypeError):
                 continue

@@ -10,7 +10,6 @@ from typing import Any
 
 from decoupe.engine.runfolder import Run
 from decoupe.export.palette import is_background
-from decoupe.report.photos import Gallery
 from decoupe.report.scores import Table, figure
 
 GOOD, FAIR = 0.75, 0.5
@@ -35,29 +34,27 @@ def listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else "nothing"
 
 
-def _found(run: Run, names: Sequence[str], shares: Sequence[float]) -> str:
+def _found(run: Run, names: Sequence[str], shares: Sequence[float], labels: bool) -> str:
     photos = (run.info.get("data") or {}).get("n")
-    where = f" in {photos:,} photos" if isinstance(photos, int) else ""
+    where = f" in each of {photos:,} photos" if isinstance(photos, int) else ""
     things = [name for name in names if not is_background(name)]
-    what = (
-        f"{len(names)} regions ({listed(list(names))})"
-        if len(names) > 2
-        else f"one {things[0]} per photo"
-        if things
-        else "regions"
-    )
+    what = f"up to {len(names)} regions ({listed(list(names))})"
+    if len(names) == 2 and len(things) == 1:
+        what = f"one kind of {things[0]}"
     share = ""
     if len(shares) == len(names) == 2:
         covered = sum(s for s, name in zip(shares, names, strict=True) if not is_background(name))
         share = f", covering {covered:.0%} of the image on average"
-    return f"{run.info.get('room')} found {what}{where}{share}. No pixel labels were used."
+    ending = "It was fitted with labels." if labels else "No pixel labels were used."
+    return f"The method {run.info.get('room')} found {what}{where}{share}. {ending}"
 
 
-def verdict(run: Run, names: Sequence[str], gallery: Gallery, tables: Sequence[Table]) -> Verdict:
+def verdict(run: Run, names: Sequence[str], shares: Sequence[float], tables: Sequence[Table]) -> Verdict:
     """What was found and whether to trust it, from health, scores with labels if there are any, else without."""
     info = run.info
     health = info.get("health") or {}
-    found = _found(run, names, gallery.shares)
+    labels = bool((info.get("config") or {}).get("labels")) or any(t.own is not None and t.own.note for t in tables)
+    found = _found(run, names, shares, labels)
     if info.get("status") == "collapsed" or health.get("healthy") is False:
         sentence = str(health.get("sentence", "training collapsed"))
         return Verdict("bad", "Do not use these masks", found, f"{sentence[:1].upper()}{sentence[1:]}.")
@@ -99,7 +96,7 @@ def without_folders(command: str) -> str:
         parts = shlex.split(command)
     except ValueError:
         parts = command.split()
-    return shlex.join([_last(part) for part in parts])
+    return " ".join(part if "…" in part and " " not in part else shlex.quote(part) for part in map(_last, parts))
 
 
 def _last(part: str) -> str:
@@ -159,7 +156,7 @@ def health(run: Run, rows: Sequence[dict[str, Any]]) -> tuple[str, list[str]]:
 
 def onward(run: Run, verdict: Verdict, names: Sequence[str], measured: bool) -> list[tuple[str, str]]:
     """What to do next: (why, command)."""
-    path = shlex.quote(_last(str(run.path)))
+    path = shlex.quote(run.path.name if run.path.is_absolute() else str(run.path))
     room = str(run.info.get("room"))
     steps: list[tuple[str, str]] = []
     if run.info.get("status") not in ("done", "collapsed"):
