@@ -68,7 +68,7 @@ def fit(
     }  # fmt: skip
     _check_budget(images_seen, minutes, precision, devices)
     if devices > 1 and here.size == 1:
-        return _fit_in_processes(devices, room, settings, run, resume, command)
+        return _fit_in_processes(devices, room, settings, run, resume, command, reporter is not None)
     reporter = reporter if reporter is not None and here.first else Silent()
     launch.join(here)
     if resume:
@@ -97,7 +97,7 @@ def _check_budget(images_seen: int | None, minutes: float | None, precision: str
 
 
 def _fit_in_processes(
-    devices: int, room: str, settings: dict[str, Any], run: Any, resume: bool, command: str | None
+    devices: int, room: str, settings: dict[str, Any], run: Any, resume: bool, command: str | None, talk: bool
 ) -> Model:
     """Start `devices` processes of this machine, each of which comes back to `fit`."""
     if run is None:
@@ -105,7 +105,7 @@ def _fit_in_processes(
         (run / "run.json").unlink()
     options = settings.pop("options")
     job = settings | options | {"room": room, "run": str(run), "resume": resume, "command": command}
-    stopped = launch.spawn(devices, job | {"talk": True})
+    stopped = launch.spawn(devices, job, talk)
     if stopped:
         counters = Run.open(run).info.get("checkpoint", "0-").split("/")[1].split("-")[0]
         raise Interrupted(int(counters), f"decoupe fit {room} --run {run} --resume --devices {devices}")

@@ -28,8 +28,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_collapse_rolls_back_with_a_new_seed_and_gives_up_after_three(tmp_path: Path) -> None:
     trainer = loop("independence", tmp_path / "run")
-    trainer.room.segment = lambda images: torch.cat(  # type: ignore[method-assign]
-        [torch.ones_like(images[:, :1]), torch.zeros_like(images[:, :1])], 1
+    trainer.room.segment = (
+        lambda images: torch.cat(  # type: ignore[method-assign]
+            [torch.ones_like(images[:, :1]), torch.zeros_like(images[:, :1])], 1
+        )
     )
     with pytest.raises(GaveUp, match="region 0 covers 100.0% of all images"):
         trainer.train(False)

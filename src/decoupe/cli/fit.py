@@ -248,7 +248,7 @@ def _check_nodes(nodes: int) -> None:
         raise UsageFault(
             f"{nodes} machines started together",
             f"{here.nodes}",
-            f"run the command on each by torchrun --nnodes {nodes} -m decoupe ... or by Slurm",
+            f"run the command on each by torchrun --nnodes {nodes} -m -- decoupe ... or by Slurm",
         )
 
 

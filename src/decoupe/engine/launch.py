@@ -101,8 +101,10 @@ def share_text(text: str, here: World) -> str:
     return bytes(data.tolist()).rstrip(b"\0").decode()
 
 
-def spawn(devices: int, job: dict[str, Any]) -> int:
+def spawn(devices: int, job: dict[str, Any], talk: bool) -> int:
     """Run `decoupe.fit(**job)` in `devices` processes of this machine; returns 0, or STOPPED after a signal.
+
+    With `talk`, rank 0 shows its progress on the console.
 
     Fault when a process dies; the others are ended within seconds.
     """
@@ -116,7 +118,7 @@ def spawn(devices: int, job: dict[str, Any]) -> int:
         base.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
         workers = [
             subprocess.Popen(
-                [sys.executable, "-m", "decoupe.engine.worker", f"{folder}/job.json"],
+                [sys.executable, "-m", "decoupe.engine.worker", f"{folder}/job.json", "talk" if talk else "quiet"],
                 env=base | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             )
             for rank in range(devices)

@@ -12,10 +12,11 @@ from decoupe.errors import Fault, Interrupted
 
 def main() -> int:
     """Exit code of this rank."""
+    from decoupe import console
     from decoupe.fit import fit
 
     try:
-        fit(**json.loads(Path(sys.argv[1]).read_text()))
+        fit(**json.loads(Path(sys.argv[1]).read_text()), reporter=console.reporter() if sys.argv[2] == "talk" else None)
     except Interrupted:
         return STOPPED
     except Fault as fault:

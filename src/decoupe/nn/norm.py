@@ -38,6 +38,8 @@ class BatchNorm2d(nn.BatchNorm2d):
                 momentum = self.momentum or 0.1
                 self.running_mean.lerp_(mean, momentum)
                 self.running_var.lerp_(variance * count / (count - 1), momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
         scaled = centred * (variance + self.eps).rsqrt()[:, None, None]
         result: Tensor = scaled * self.weight[:, None, None] + self.bias[:, None, None]
         return result.to(input.dtype)
