@@ -1,15 +1,31 @@
-"""`decoupe demo`, with few images and a moment of training."""
+"""`decoupe demo`, with few images and the smallest networks (five minutes of training are measured by hand)."""
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from decoupe import demo as module
 from decoupe.cli import main
 from decoupe.engine.runfolder import Run
+from tests.tiny import TINY
+
+
+def _shrink(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`fit` gets the smallest settings of its room, and no time limit: a slow machine must not change the outcome."""
+    home = importlib.import_module("decoupe.fit")
+    real = home.fit
+
+    def tiny_fit(room: str, images: Path, **given: Any) -> Any:
+        if room == "independence":
+            assert given["minutes"] == 0.1 and given["preset"] == "cpu"
+        return real(room, images, **(given | {"minutes": None, "precision": "fp32"} | TINY[room]))
+
+    monkeypatch.setattr(home, "fit", tiny_fit)
 
 
 @pytest.mark.slow
@@ -19,6 +35,7 @@ def test_demo_goes_the_whole_way(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, "TRAIN", 64)
     monkeypatch.setattr(module, "UNSEEN", 10)
+    _shrink(monkeypatch)
     assert main(["demo", "--out", "here", "--minutes", "0.1"]) == 0
     seen = capsys.readouterr().out
     assert (
