@@ -1,7 +1,7 @@
 """Every command and every line of Python in README.md works, in order, as a newcomer would type them.
 
 What is changed: `make ...` is only looked up in the Makefile (CI itself runs it), the folders the README speaks of are
-made here, and `fit` commands get the smallest networks and shortest stages in place of their minutes, so that all of it is quick.
+made here, and `fit` commands get the smallest networks and the shortest stages in place of their minutes.
 """
 
 from __future__ import annotations

@@ -104,7 +104,8 @@ def name_run(given: argparse.Namespace) -> None:
     if names or given.merge or given.from_masks:
         from decoupe.naming import name
 
-        name(given.run, names, list(given.merge), given.from_masks)
+        for sentence in name(given.run, names, list(given.merge), given.from_masks)["sentences"]:
+            console.line(f"  {sentence}")
     run = Run.open(given.run)
     shown = {min(group): group for group in run.merges}
     hidden = {index for group in run.merges for index in group} - set(shown)
