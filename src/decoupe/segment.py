@@ -175,9 +175,11 @@ def single_threaded(workers: int) -> Iterator[None]:
 
 
 def _model(run: Any) -> Model:
-    from decoupe.model import Model, load
+    from decoupe.engine.runfolder import Run
+    from decoupe.model import load
 
-    return run if isinstance(run, Model) else load(run)
+    loaded: Model = load(run) if isinstance(run, str | Path | Run) else run
+    return loaded
 
 
 def _check_out(out: Path, items: Sequence[Item]) -> None:
@@ -258,7 +260,7 @@ def segment(
 ) -> dict[str, Any]:
     """Segment every image of `source` into `out`; what is there already and complete is skipped.
 
-    run: a `Model`, or the path of a run. source: folder, glob, file, CSV manifest or list. formats: names of
+    run: a loaded `Model`, a run, or its path. source: folder, glob, file, CSV manifest or list. formats: names of
     `decoupe.export.FORMATS`. progress: called with (done, total). max_pixels: larger images are left out.
 
     Returns {"out", "images", "written", "skipped", "problems": [{"path", "reason"}], "files": {format: count or file

@@ -17,7 +17,8 @@ from decoupe.errors import Fault
 from decoupe.export.palette import colours, is_background
 from decoupe.report import charts, story
 from decoupe.report.photos import Gallery, gallery
-from decoupe.report.scores import figure, tables
+from decoupe.report.scores import tables
+from decoupe.report.words import figure, without_folders
 
 HERE = Path(__file__).parent
 NAME = "report.html"
@@ -76,7 +77,7 @@ def render(run: Run) -> str:
         events=events,
         checks=[row for row in rows if "areas" in row],
         made=story.made(run),
-        config=sorted((key, str(value)) for key, value in (run.info.get("config") or {}).items()),
+        config=sorted((key, without_folders(str(value))) for key, value in (run.info.get("config") or {}).items()),
         away=run.path.is_absolute(),
         onward=story.onward(run, told, names, bool(scores)),
         version=str((run.info.get("versions") or {}).get("decoupe", "")),

@@ -105,7 +105,10 @@ def _limits(series: Sequence[Series], bounds: tuple[float, float] | None) -> tup
         return 0.0, 1.0
     low, high = float(np.quantile(values, 0.01)), float(np.quantile(values, 0.99))
     low, high = min(low, 0.0) if low < 0.25 * abs(high) else low, high
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    if high - low <= 1e-6 * max(abs(low), abs(high)):
+        pad = max(0.5, 1e-3 * abs(low))
+        return low - pad, high + pad
+    return low, high
 
 
 def _thin(series: Series) -> Series:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from decoupe.engine.runfolder import Run
 from decoupe.errors import Fault
+from decoupe.report.words import figure, number, without_folders
 
 BESIDE = 60
 """Neighbouring run folders looked into for baselines."""
@@ -66,18 +66,6 @@ class Table:
         """The best baseline that saw no labels."""
         others = [bar for bar in self.bars if bar.kind == "baseline" and bar.value is not None and not bar.note]
         return max(others, key=lambda bar: bar.value or 0.0, default=None)
-
-
-def number(value: Any) -> float | None:
-    """A finite float, else None."""
-    fine = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if fine else None
-
-
-def figure(value: Any) -> str:
-    """.83, or a dash."""
-    found = number(value)
-    return "–" if found is None else f"{found:.2f}".replace("0.", ".", 1) if 0 <= found < 0.995 else f"{found:.2f}"
 
 
 def _bar(row: Row, title: str, kind: str, metric: str, columns: Sequence[str], note: str) -> Bar:
@@ -138,13 +126,13 @@ def tables(run: Run, results: Sequence[tuple[str, Row]]) -> list[Table]:
             if row is not None and _same(content, other):
                 note = "uses labels" if row.get("uses_labels") else ""
                 bars.append(_bar(row, title, "baseline", metric, columns, note))
-        tail = sorted(bars[1:], key=lambda bar: (bar.kind == "baseline", -(bar.value or 0)))
+        tail = sorted(bars[1:], key=lambda bar: -(bar.value or 0) if bar.kind == "baseline" else -2)
         layout, _, place = str(content.get("data", "")).partition(":")
         name = layout if Path(place).name in ("", layout) else f"{layout}: {Path(place).name}"
         found.append(
             Table(
                 f"{name}, {rows['selected'].get('n_images', 0):,} images ({content.get('split', 'all')})",
-                str(content.get("about", "")),
+                without_folders(str(content.get("about", ""))),
                 WORDS[metric],
                 [WORDS[column] for column in columns],
                 [bars[0], *tail],

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from decoupe.engine.runfolder import Run
 from decoupe.export.palette import is_background
-from decoupe.report.scores import Table, figure
+from decoupe.report.scores import Table
+from decoupe.report.words import figure, listed, without_folders
 
 GOOD, FAIR = 0.75, 0.5
 """IoU above which masks are called good, and usable with care."""
@@ -27,11 +27,6 @@ class Verdict:
     word: str
     found: str
     trust: str
-
-
-def listed(words: Sequence[str]) -> str:
-    """a, b and c."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else "nothing"
 
 
 def _found(run: Run, names: Sequence[str], shares: Sequence[float], labels: bool) -> str:
@@ -88,25 +83,6 @@ def _scored(found: str, table: Table) -> Verdict:
         return Verdict("look", "Usable with care", found, f"{told}. Expect visible mistakes; see the worst below.")
     why = f"{rival.title} does as well or better" if behind and rival is not None else "more is wrong than right"
     return Verdict("bad", "Do not rely on these masks", found, f"{told}: {why}.")
-
-
-def without_folders(command: str) -> str:
-    """The command with absolute paths cut to their last part, so that a shared page tells nothing of this machine."""
-    try:
-        parts = shlex.split(command)
-    except ValueError:
-        parts = command.split()
-    return " ".join(part if "…" in part and " " not in part else shlex.quote(part) for part in map(_last, parts))
-
-
-def _last(part: str) -> str:
-    head, colon, tail = part.partition(":")
-    if colon and tail.startswith("/"):
-        return f"{head}:…/{Path(tail).name}"
-    head, equals, tail = part.partition("=")
-    if equals and tail.strip("'\"").startswith("/"):
-        return f"{head}=…/{Path(tail).name}"
-    return f"…/{Path(part).name}" if part.startswith("/") else part
 
 
 def made(run: Run) -> list[tuple[str, str]]:
