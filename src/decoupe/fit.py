@@ -243,6 +243,8 @@ def finish(run: Run, loop: Loop, reporter: Reporter, trouble: str | None) -> Non
 
     `trouble`: how training collapsed for good; then nothing is chosen and the run says so.
     """
+    from decoupe.report import report
+
     room: Room = loop.room
     chosen = selection.choose(run.candidates()) if trouble is None else None
     about = {"room": run.info["room"], "config": run.info["config"], "spec": run.info["spec"]}
@@ -262,6 +264,7 @@ def finish(run: Run, loop: Loop, reporter: Reporter, trouble: str | None) -> Non
     )
     if not run.names:
         run.set_names(room.regions)
+    report(run)
     reporter.done(sentence)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from decoupe.engine.tensors import load_tensors, save_tensors
+from decoupe.engine.tensors import load_tensors, pack_tensors, save_tensors
 from decoupe.errors import Fault
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3), "flag": torch.tensor([True, False])}
@@ -23,6 +23,16 @@ def test_round_trip_keeps_bits_and_description(tmp_path: Path) -> None:
     tensors, about = load_tensors(tmp_path / "w.safetensors")
     assert about == {"room": "x", "n": 1}
     assert all(torch.equal(tensors[k], TENSORS[k]) and tensors[k].dtype == TENSORS[k].dtype for k in TENSORS)
+
+
+@pytest.mark.parametrize("first", [b"\x80", b"PK"])
+def test_a_header_length_that_begins_like_a_pickle_or_a_zip_is_read(tmp_path: Path, first: bytes) -> None:
+    path = tmp_path / "w.safetensors"
+    paddings = range(0, 40_000, 8)  # header lengths are multiples of 8, little-endian: "PK" is 0x4b50
+    data = next(d for n in paddings if (d := pack_tensors(TENSORS, {"pad": "x" * n})).startswith(first))
+    assert data.startswith(first)
+    path.write_bytes(data)
+    assert torch.equal(load_tensors(path)[0]["a"], TENSORS["a"])
 
 
 def _header(header: object, body: bytes = b"") -> bytes:

@@ -20,6 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
+from decoupe.data.paths import MARKER
 from decoupe.engine.files import dump_json, parse_json, sha256, write_atomic
 from decoupe.errors import Fault
 
@@ -44,6 +45,10 @@ def _seal(info: Mapping[str, Any]) -> str:
     return hashlib.sha256(dump_json({k: v for k, v in info.items() if k != "seal"})).hexdigest()
 
 
+def _empty(folder: Path) -> bool:
+    return not folder.exists() or (folder.is_dir() and all(path.name == MARKER for path in folder.iterdir()))
+
+
 class Run:
     """One run folder, open for reading; `lock()` before writing from a long process."""
 
@@ -57,7 +62,7 @@ class Run:
             folder = next(p for n in range(1, 1_000_000) if not (p := Path("runs") / f"{room}-{n}").exists())
         else:
             folder = Path(path)
-            if (folder / "run.json").exists() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+            if (folder / "run.json").exists() or not _empty(folder):
                 raise Fault(
                     f"--run to name a new folder, not {folder}",
                     "one that already has content",
@@ -65,6 +70,7 @@ class Run:
                 )
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            (folder / MARKER).touch()  # pictures in here are never taken for images to train on
         except OSError as error:
             raise Fault(f"to create {folder}", error.strerror or str(error), "choose another --run") from error
         run = cls(folder, {"room": room, "status": "new", "files": {}, "pending": {}, "candidates": []})

@@ -24,8 +24,7 @@ class _Spectral:
                 if self.training:
                     self.u.copy_(u)
             sigma = u @ (matrix @ v)
-            normalised: Tensor = torch.div(self.weight, sigma)
-            return normalised
+            return torch.div(self.weight, sigma)
 
 
 class SpectralConv2d(_Spectral, nn.Conv2d):

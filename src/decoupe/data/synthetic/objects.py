@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
 
 from decoupe.data.synthetic.canvas import Canvas, Field, colour, edge, noise, noise_at, ramp, smoothstep
 from decoupe.data.synthetic.scene import Layer, paint
@@ -21,18 +22,21 @@ BANDS = 3
 
 def palette(rng: np.random.Generator) -> list[NDArray[np.float32]]:
     """Dark, middle and light colour: the one distribution of beetles and grounds alike."""
-    hue, swing = rng.uniform(0, 1), rng.normal(0, 0.12)
-    saturation = rng.uniform(0.05, 0.42)
+    hue, swing = rng.normal(0.14, 0.09), rng.normal(0, 0.06)
+    saturation = rng.uniform(0.08, 0.4)
     tones = (rng.uniform(0.08, 0.2), rng.uniform(0.38, 0.55), rng.uniform(0.74, 0.92))
     return [colour(tone, hue + swing * step, saturation) for step, tone in enumerate(tones)]
 
 
 def ground(rng: np.random.Generator, canvas: Canvas) -> Field:
-    """The ground's colours (2H, 2W, 3)."""
+    """The ground's colours (2H, 2W, 3): a texture out of focus, as behind any close-up, in all tones."""
     texture = TEXTURES[str(rng.choice(list(TEXTURES)))]
     tone = texture(rng, canvas, float(rng.uniform(0.8, 1.4)))
     if rng.random() < 0.5:
         tone = 1 - tone
+    tone = gaussian_filter(tone, float(rng.uniform(0.025, 0.045)) * canvas.unit, mode="reflect")
+    low, high = np.percentile(tone, (3, 97)).tolist()
+    tone = np.clip((tone - np.float32(low)) / np.float32(max(high - low, 1e-3)), 0, 1)
     light = 1 + np.float32(rng.uniform(0.05, 0.2)) * noise(rng, canvas, 1.2)
     return ramp(palette(rng), tone) * light[..., None]
 
@@ -104,13 +108,13 @@ def _limbs(rng: np.random.Generator, frame: Frame, canvas: Canvas) -> Field:
                 [[root, 0], [knee + out[0], side * slim * 1.25], [tip + out[1], side * (slim * 1.25 + 0.12)]]
             )
             points = frame.place(joints) * unit
-            for (start, end), width in zip(((0, 1), (1, 2)), (0.115, 0.085), strict=True):
+            for (start, end), width in zip(((0, 1), (1, 2)), (0.16, 0.13), strict=True):
                 _stroke(pen, points[start], points[end], (width - 0.008 * foot) * frame.scale * unit)
         bend = rng.normal(0, 0.05, 2)
         feeler = np.array([[0.95, side * 0.1], [1.17, side * (0.26 + bend[0])], [1.3, side * (0.5 + bend[1])]])
         points = frame.place(feeler) * unit
         for start in range(2):
-            _stroke(pen, points[start], points[start + 1], 0.055 * frame.scale * unit)
+            _stroke(pen, points[start], points[start + 1], 0.09 * frame.scale * unit)
     return np.asarray(np.asarray(sheet, np.float32) * np.float32(1 / 255))
 
 

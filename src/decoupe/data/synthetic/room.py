@@ -89,15 +89,13 @@ class Camera:
         planes = self.nearness()
         out = {}
         for name, (near, _) in planes.items():
-            inside = None
+            gaps = []
             for other, (far, _) in planes.items():
                 if other != name:
                     gap = near - far
                     slope = np.hypot(float(np.abs(gap[0, 1] - gap[0, 0])), float(np.abs(gap[1, 0] - gap[0, 0])))
-                    gap = gap * np.float32(1 / max(slope * self.canvas.unit, 1e-6))
-                    inside = gap if inside is None else np.minimum(inside, gap)
-            assert inside is not None
-            out[name] = edge(self.canvas, inside)
+                    gaps.append(gap * np.float32(1 / max(slope * self.canvas.unit, 1e-6)))
+            out[name] = edge(self.canvas, np.minimum.reduce(gaps))
         return out
 
     def face(self, corner: Vector, u: Vector, v: Vector) -> Face:

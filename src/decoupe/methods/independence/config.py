@@ -29,6 +29,8 @@ class Config:
     """Channels of the mask networks' first level (the paper: 64)."""
     teacher_depth: int = 4
     """Halvings of resolution in the adversarial mask network (the paper: 6)."""
+    coarse: int = 1
+    """The teachers' masks vary on a grid of this many pixels (1 = every pixel); students see every pixel."""
     norm: Literal["batch", "group"] = "batch"
     """Normalisation of the mask networks; batch statistics are those of the global batch."""
     deconvolution: bool = False
@@ -70,6 +72,13 @@ class Config:
     translation: bool = True
     """Random shifts of everything the discriminator sees."""
 
+    refine_images: int = 0
+    """Images of one more adversarial run after the first round of distillation: the student itself, at full size."""
+    refine_pools: tuple[int, ...] = (2,)
+    """What the discriminator of that run sees, as `pools`."""
+    lr_refine: float = 1e-4
+    """Adam's learning rate of the student in that run."""
+
     distill: bool = True
     """Train a student on carved foregrounds over random backgrounds with the teachers' masks as targets (Eq. 8)."""
     rounds: int = 4
@@ -100,14 +109,16 @@ class Config:
         in_range("teacher_size", self.teacher_size, 16, self.size)
         in_range("width", self.width, 4, 256)
         in_range("discriminator_width", self.discriminator_width, 4, 256)
+        in_range("coarse", self.coarse, 1, 2**self.teacher_depth)
         in_range("teacher_depth", self.teacher_depth, 2, 6)
         in_range("student_depth", self.student_depth, 2, 6)
         in_range("area", self.area, 0.01, 0.9)
         in_range("area_spread", self.area_spread, 0, min(self.area, 1 - self.area))
         in_range("zoom", self.zoom, 1, 4)
         in_range("shift", self.shift, 0, 1)
-        for pool in self.pools:
-            in_range("pools", pool, 1, (self.teacher_size or self.size) // 8)
+        for name, pools, side in (("pools", self.pools, self.teacher_size), ("refine_pools", self.refine_pools, None)):
+            for pool in pools:
+                in_range(name, pool, 1, (side or self.size) // 8)
 
 
 _PAPER = Config(

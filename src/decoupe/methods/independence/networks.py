@@ -49,14 +49,22 @@ class UNet(nn.Module):
     """Mask network: image (B, C, H, W) in [-1, 1] -> logits (B, 1, H, W). Any H, W >= 32.
 
     `depth` halvings by 4x4 convolutions (the sixth 2x2, as in Table 1), skip connections, the image itself joined at
-    full resolution. Sizes that 2^depth does not divide are resized to the nearest that it does, and back.
+    full resolution. With `coarse` > 1 the logits are averaged over coarse x coarse pixels and enlarged again:
+    masks that cannot be speckled. Sizes that 2^depth does not divide are resized to the nearest that it does, and back.
     """
 
     def __init__(
-        self, channels: int, width: int, depth: int, norm: str, deconvolution: bool = False, stem: int = 16
+        self,
+        channels: int,
+        width: int,
+        depth: int,
+        norm: str,
+        deconvolution: bool = False,
+        coarse: int = 1,
+        stem: int = 16,
     ) -> None:
         super().__init__()
-        self.depth, self.deconvolution = depth, deconvolution
+        self.depth, self.deconvolution, self.coarse = depth, deconvolution, coarse
         levels = [width * WIDTHS[i] for i in range(depth)]
         inputs = [channels, *levels[:-1]]
         self.down = nn.ModuleList()
@@ -90,6 +98,8 @@ class UNet(nn.Module):
         if not self.deconvolution:
             h = torch.cat([F.interpolate(h, scale_factor=2, mode="bilinear", align_corners=False), x], 1)
         logits: Tensor = self.last(h)
+        if self.coarse > 1:
+            logits = F.interpolate(F.avg_pool2d(logits, self.coarse), scale_factor=self.coarse, mode="bilinear")
         return logits if list(size) == fitting else F.interpolate(logits, list(size), mode="bilinear")
 
 

@@ -112,9 +112,9 @@ class MaskPhase(Phase):
 
     name = "G"
 
-    def __init__(self, game: Game) -> None:
+    def __init__(self, game: Game, rate: float) -> None:
         super().__init__()
-        self.game = game
+        self.game, self.lr = game, rate
 
     def trained(self) -> Sequence[nn.Module]:
         """The mask network."""
@@ -122,7 +122,7 @@ class MaskPhase(Phase):
 
     def optimiser(self) -> torch.optim.Optimizer:
         """Adam with the paper's betas."""
-        return torch.optim.Adam(self.game.masks.parameters(), self.game.config.lr_mask, (0.5, 0.999), fused=True)
+        return torch.optim.Adam(self.game.masks.parameters(), self.lr, (0.5, 0.999), fused=True)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Adversarial term, mean over the discriminator's views, plus the area penalties."""
@@ -198,21 +198,24 @@ class Independence(Room):
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__(config, spec)
         self.teacher_size = min(config.teacher_size or spec.size, spec.size)
-        self.members = nn.ModuleList(self._mask_network(config.teacher_depth) for _ in range(config.members))
-        self.discriminator = self._discriminator()
+        self.members = nn.ModuleList(
+            self._mask_network(config.teacher_depth, config.coarse) for _ in range(config.members)
+        )
+        self.discriminator = PooledDiscriminator(
+            spec.channels, self.teacher_size, config.pools, config.discriminator_width
+        )
+        self.judge: PooledDiscriminator | None = None
+        if config.distill and config.refine_images:
+            self.judge = PooledDiscriminator(spec.channels, spec.size, config.refine_pools, config.discriminator_width)
         self.student = self._mask_network(config.student_depth)
         self.tutor = self._mask_network(config.student_depth)  # the student at the start of this round
         self.register_buffer("weights", torch.zeros(config.members))  # of the members in their consensus
         self.register_buffer("round", torch.tensor(0))  # of distillation; 0 = none yet
         self._targets: Targets | None = None
 
-    def _mask_network(self, depth: int) -> UNet:
+    def _mask_network(self, depth: int, coarse: int = 1) -> UNet:
         config = self.config
-        return UNet(self.spec.channels, config.width, depth, config.norm, config.deconvolution)
-
-    def _discriminator(self) -> PooledDiscriminator:
-        config = self.config
-        return PooledDiscriminator(self.spec.channels, self.teacher_size, config.pools, config.discriminator_width)
+        return UNet(self.spec.channels, config.width, depth, config.norm, config.deconvolution, coarse)
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -227,45 +230,57 @@ class Independence(Room):
         return ("weights", "round", *(f"members.{k}." for k, w in enumerate(self.weights.tolist()) if w))
 
     def stages(self) -> Sequence[Stage]:
-        """One adversarial run per member, then the students."""
-        config, stages = self.config, []
-        for index in range(config.members):
-            tilt = 2 * index / (config.members - 1) - 1 if config.members > 1 else 0.0
-            area = config.area + tilt * config.area_spread
-            game = Game(config, self.teacher_size, area, _unet(self.members[index]), self.discriminator)
-            stage = Stage(
-                f"teacher {index + 1}",
-                (DiscriminatorPhase(game), MaskPhase(game)),
-                config.member_images,
-                averaged=(f"members.{index}",) if config.average else (),
-                decay=config.average,
-                candidate=not config.distill,
-                fixed=config.distill,
-                checks=2 if config.distill else 8,
-            )
-            stages.append(stage)
-        for index in range(config.rounds if config.distill else 0):
-            phase = StudentPhase(config, self.student, self._targets)
-            stage = Stage(
-                f"distil {index + 1}", (phase,), config.student_images, averaged=("student",), decay=0.99, checks=4
-            )
-            stages.append(stage)
-        return stages
+        """One adversarial run per member, then rounds of distillation, with the student's own run after the first."""
+        teachers = [self._teacher(index) for index in range(self.config.members)]
+        if not self.config.distill:
+            return teachers
+        students = [self._round(index) for index in range(self.config.rounds)]
+        return [*teachers, students[0], *self._refinement(), *students[1:]]
+
+    def _teacher(self, index: int) -> Stage:
+        config = self.config
+        tilt = 2 * index / (config.members - 1) - 1 if config.members > 1 else 0.0
+        area = config.area + tilt * config.area_spread
+        game = Game(config, self.teacher_size, area, _unet(self.members[index]), self.discriminator)
+        return Stage(
+            f"teacher {index + 1}",
+            (DiscriminatorPhase(game), MaskPhase(game, config.lr_mask)),
+            config.member_images,
+            averaged=(f"members.{index}",) if config.average else (),
+            decay=config.average,
+            candidate=not config.distill,
+            fixed=config.distill,
+            checks=2 if config.distill else 8,
+        )
+
+    def _round(self, index: int) -> Stage:
+        phase = StudentPhase(self.config, self.student, self._targets)
+        images = self.config.student_images
+        return Stage(f"distil {index + 1}", (phase,), images, averaged=("student",), decay=0.99, checks=4)
+
+    def _refinement(self) -> list[Stage]:
+        config = self.config
+        if self.judge is None:
+            return []
+        game = Game(config, self.spec.size, config.area, self.student, self.judge)
+        phases = (DiscriminatorPhase(game), MaskPhase(game, config.lr_refine))
+        return [Stage("refine", phases, config.refine_images, averaged=("student",), decay=0.99, checks=4)]
 
     def enter(self, stage: int, data: TrainingData, fresh: bool) -> None:
         """Count a member in, with new networks; or compute the targets of the next round of distillation."""
-        if stage < len(self.members):
-            if fresh:
-                self.weights[stage:], self.weights[stage] = 0, 1
-                self.discriminator.load_state_dict(self._discriminator().state_dict())
-                self.members[stage].load_state_dict(self._mask_network(self.config.teacher_depth).state_dict())
-            return
-        self.round.fill_(stage - len(self.members) + 1)
-        if fresh and int(self.round) > 1:
-            self.tutor.load_state_dict(self.student.state_dict())
-        self.eval()
-        with torch.no_grad():
-            self._targets = Targets(self, data)
+        name, _, number = self.stages()[stage].name.partition(" ")
+        if name == "teacher" and fresh:
+            self.weights[stage:], self.weights[stage] = 0, 1
+            fresh_one = type(self)(self.config, self.spec)
+            self.discriminator.load_state_dict(fresh_one.discriminator.state_dict())
+            self.members[stage].load_state_dict(fresh_one.members[stage].state_dict())
+        if name == "distil":
+            self.round.fill_(int(number))
+            if fresh and int(self.round) > 1:
+                self.tutor.load_state_dict(self.student.state_dict())
+            self.eval()
+            with torch.no_grad():
+                self._targets = Targets(self, data)
 
     def teach(self, images: Tensor) -> Tensor:
         """Masks (B, 1, H, W) that this round's student is to learn, mean of a photo's and its mirror image's."""

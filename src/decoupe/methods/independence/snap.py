@@ -52,5 +52,6 @@ def snap(
     kernel, prior, q = _kernel(anchors, anchors), _prior(coarse, trust), coarse.flatten(2).transpose(1, 2)
     for _ in range(iterations - 1):
         q = torch.sigmoid(6 * (kernel @ q - 0.5) + prior)
-    support = _kernel(_features(images.float(), colour, place), anchors) @ q
+    pixels = _features(images.float(), colour, place)
+    support = torch.stack([_kernel(p[None], a[None])[0] @ s for p, a, s in zip(pixels, anchors, q, strict=True)])
     return torch.sigmoid(6 * (support - 0.5) + _prior(masks, trust)).transpose(1, 2).reshape(masks.shape)
