@@ -6,7 +6,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -67,10 +67,16 @@ class Place:
     """K colours (r, g, b), 0-255."""
     records: Callable[[str], Iterator[Record]] = lambda name: iter(())
     """Every finished image's record of the format with that name; complete when `close` is called."""
+    _folders: dict[str, Path] = field(default_factory=dict, repr=False, compare=False)
+    """Folders found to be inside `out`: links are followed once per folder, files are replaced and never followed."""
 
     def file(self, key: str, suffix: str) -> Path:
         """Where the output of `key` goes. Fault if that is outside of the output folder."""
-        return inside(self.out, key + suffix)
+        folder, _, last = (key + suffix).rpartition("/")
+        known = self._folders.get(folder)
+        if known is None:
+            known = self._folders[folder] = inside(self.out, folder) if folder else self.out
+        return known / last
 
     def put(self, path: Path, data: bytes) -> int:
         """Replace `path` by `data` so that a kill leaves the old file or the new one; returns the size in bytes.
@@ -79,10 +85,14 @@ class Place:
         """
         temporary = self.out / STATE / f"{os.getpid()}-{threading.get_ident()}.tmp"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.parent.mkdir(exist_ok=True)
-            temporary.write_bytes(data)
-            temporary.replace(path)
+            try:
+                temporary.write_bytes(data)
+                temporary.replace(path)
+            except FileNotFoundError:
+                temporary.parent.mkdir(exist_ok=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary.write_bytes(data)
+                temporary.replace(path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise Fault(
