@@ -24,7 +24,7 @@ class _Spectral:
                 if self.training:
                     self.u.copy_(u)
             sigma = u @ (matrix @ v)
-            return torch.div(self.weight, sigma)
+            return self.weight / sigma
 
 
 class SpectralConv2d(_Spectral, nn.Conv2d):
@@ -36,4 +36,4 @@ class SpectralConv2d(_Spectral, nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H', W')."""
-        return self._conv_forward(input, self.normalised(), self.bias)
+        return F.conv2d(input, self.normalised(), self.bias, self.stride, self.padding)

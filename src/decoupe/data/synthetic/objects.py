@@ -105,13 +105,13 @@ def _limbs(rng: np.random.Generator, frame: Frame, canvas: Canvas) -> Field:
         for foot, (root, knee, tip) in enumerate(((0.5, 0.72, 0.92), (0.15, 0.1, -0.05), (-0.3, -0.58, -0.84))):
             out = rng.normal(0, 0.04, 2)
             joints = np.array(
-                [[root, 0], [knee + out[0], side * slim * 1.25], [tip + out[1], side * (slim * 1.25 + 0.12)]]
+                [[root, 0], [knee + out[0], side * slim * 1.16], [tip + out[1], side * (slim * 1.16 + 0.06)]]
             )
             points = frame.place(joints) * unit
             for (start, end), width in zip(((0, 1), (1, 2)), (0.16, 0.13), strict=True):
                 _stroke(pen, points[start], points[end], (width - 0.008 * foot) * frame.scale * unit)
         bend = rng.normal(0, 0.05, 2)
-        feeler = np.array([[0.95, side * 0.1], [1.17, side * (0.26 + bend[0])], [1.3, side * (0.5 + bend[1])]])
+        feeler = np.array([[0.95, side * 0.1], [1.1, side * (0.22 + bend[0])], [1.2, side * (0.36 + bend[1])]])
         points = frame.place(feeler) * unit
         for start in range(2):
             _stroke(pen, points[start], points[start + 1], 0.09 * frame.scale * unit)

@@ -29,7 +29,7 @@ class Config:
     """Channels of the mask networks' first level (the paper: 64)."""
     teacher_depth: int = 4
     """Halvings of resolution in the adversarial mask network (the paper: 6)."""
-    coarse: int = 1
+    coarse: int = 4
     """The teachers' masks vary on a grid of this many pixels (1 = every pixel); students see every pixel."""
     norm: Literal["batch", "group"] = "batch"
     """Normalisation of the mask networks; batch statistics are those of the global batch."""
@@ -128,6 +128,7 @@ _PAPER = Config(
     teacher_size=None,
     width=64,
     teacher_depth=6,
+    coarse=1,
     deconvolution=True,
     pools=(1,),
     adversarial="nonsaturating",
