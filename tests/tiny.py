@@ -49,9 +49,7 @@ def build(name: str, channels: int = 3, seed: int = 0, **options: Any) -> tuple[
     """A room with weights from `seed`, and 40 photos."""
     config = read_config(ROOMS[name].config(), TINY[name] | options, "the test")
     size = int(getattr(config, "size", 32))
-    data = TrainingData(
-        photos(40, channels, size), photos(16, channels, size, seed=9) // 2, DataSpec(channels, size)
-    )
+    data = TrainingData(photos(40, channels, size), photos(16, channels, size, seed=9) // 2, DataSpec(channels, size))
     torch.manual_seed(seed)
     return ROOMS[name].room()(config, data.spec), data
 

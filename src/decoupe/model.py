@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
 Selection = Literal["selected", "last"] | int
-PALETTE = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
-"""Okabe and Ito's colour-blind-safe colours; the first is the background's."""
 
 
 def build_room(room: str, config: dict[str, Any], spec: dict[str, Any], where: str) -> Room:
@@ -76,8 +74,6 @@ class Model:
         given = run.names or self.room.regions
         self.names: tuple[str, ...] = tuple(given[group[0]] for group in self._groups)
         """One name per region that `segment` returns (merged regions count once)."""
-        self.colours: tuple[str, ...] = tuple(PALETTE[i % len(PALETTE)] for i in range(len(self.names)))
-        """One #rrggbb per region."""
 
     def _fill(self, tensors: dict[str, Tensor]) -> None:
         own = self.room.state_dict()

@@ -52,20 +52,24 @@ def test_soft_iou_against_loops() -> None:
 
 def test_flip_agreement_is_one_for_a_map_of_pixels_and_less_for_a_lopsided_one() -> None:
     images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    assert flip_agreement(lambda x: _two((x[:, 0] > 0).float()), images) == pytest.approx(1)
+    assert flip_agreement(lambda x: _two((x[:, 0] > 0).float()), images).tolist() == pytest.approx([1, 1, 1])
     left = torch.zeros(3, 16, 16)
     left[:, :, :8] = 1
-    assert flip_agreement(lambda x: _two(left), images) == pytest.approx(0, abs=1e-6)
+    assert flip_agreement(lambda x: _two(left), images).tolist() == pytest.approx([0, 0, 0], abs=1e-6)
 
 
-def test_choose_takes_the_best_healthy_and_the_later_of_equals() -> None:
-    def make(images: int, score: float | None, healthy: bool = True) -> Candidate:
-        return Candidate(images, score, Path("x"), healthy)
+def test_choose_takes_the_latest_healthy_within_one_error_of_the_best() -> None:
+    def make(images: int, score: float | None, healthy: bool = True, error: float = 0.02) -> Candidate:
+        return Candidate(images, score, Path("x"), healthy, error=error)
 
-    rows = [make(1, 0.5), make(2, 0.9, healthy=False), make(3, 0.5), make(4, None)]
-    chosen = choose(rows)
-    assert chosen is not None and chosen.images == 3
-    assert choose(rows[1:2]) is None
+    def picked(rows: list[Candidate]) -> int | None:
+        chosen = choose(rows)
+        return None if chosen is None else chosen.images
+
+    rows = [make(1, 0.5), make(2, 0.9, healthy=False), make(3, 0.49), make(4, None), make(5, 0.47)]
+    assert picked(rows) == 3
+    assert picked([make(1, 0.5, error=0.0), make(2, 0.4999)]) == 1
+    assert picked(rows[1:2]) is None
 
 
 def test_indices_are_permutations_and_do_not_depend_on_how_they_are_asked_for() -> None:

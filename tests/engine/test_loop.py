@@ -26,7 +26,10 @@ from tests.tiny import loop
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_collapse_rolls_back_with_a_new_seed_and_gives_up_after_three(tmp_path: Path) -> None:
+def test_collapse_rolls_back_with_a_new_seed_and_gives_up_after_three(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("decoupe.engine.keeper.PATIENCE", 0)
     trainer = loop("independence", tmp_path / "run")
     trainer.room.segment = (
         lambda images: torch.cat(  # type: ignore[method-assign]
@@ -41,10 +44,7 @@ def test_collapse_rolls_back_with_a_new_seed_and_gives_up_after_three(tmp_path: 
     assert len({r["seed"] for r in trainer.counters.restarts}) == 3
 
 
-def test_one_bad_moment_costs_one_restart_and_the_run_ends_well(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("decoupe.engine.health.FULL", 2.0)
+def test_one_bad_moment_costs_one_restart_and_the_run_ends_well(tmp_path: Path) -> None:
     trainer = loop("independence", tmp_path / "run")
     train, poisoned = trainer._train, []
 
@@ -64,8 +64,6 @@ def test_one_bad_moment_costs_one_restart_and_the_run_ends_well(
 SCRIPT = """
 import sys
 from pathlib import Path
-import decoupe.engine.health
-decoupe.engine.health.FULL = 2.0
 from tests.tiny import loop
 folder = Path(sys.argv[1])
 resume = (folder / "run.json").exists()
@@ -122,8 +120,7 @@ def test_budgets_share_what_they_have_and_fixed_stages_leave_the_rest() -> None:
     assert timed.images == 100 and timed.seconds == pytest.approx(20)  # (100 - 20) / 4
 
 
-def test_a_strangers_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("decoupe.engine.health.FULL", 2.0)
+def test_a_strangers_checkpoint_is_refused(tmp_path: Path) -> None:
     trainer = loop("independence", tmp_path / "run")
     trainer.train(False)
     name = trainer.run.info["checkpoint"]

@@ -29,6 +29,10 @@ VALIDATION = 256
 """Images in the fixed set on which health and score are measured (all of them if there are fewer)."""
 
 
+PATIENCE = 2_000
+"""Images of a stage before which nobody can tell collapse from a network that has not learned anything yet."""
+
+
 class Collapse(Exception):
     """Training has collapsed; the message is one sentence."""
 
@@ -80,9 +84,12 @@ class Keeper:
             images = self.validation()
             probs = [self.room.segment(part) for part in torch.split(images, 64)]
             seen = health.look(probs, bool(self._finite))
-            score = self.room.score(images) if stage.candidate and seen.finite else None
+            score = error = None
+            if stage.candidate and seen.finite:
+                scores = self.room.score(images).double()
+                score, error = float(scores.mean()), float(scores.std(correction=0)) / len(scores) ** 0.5
             if self.here.first:
-                self._keep(stage, target, seen, score, images)
+                self._keep(stage, seen, {"score": score, "error": error or 0.0}, images)
         self.room.train()
         self._areas = seen.hard
         counters.checks = max(counters.checks + 1, int(target.progress(counters) * target.checks + 1e-6))
@@ -94,14 +101,16 @@ class Keeper:
             "areas": {"hard": seen.hard, "soft": seen.soft},
             "entropy": seen.entropy,
             "score": score,
+            "error": error,
             "healthy": seen.trouble is None,
         }
         self._write_row(row)
-        if seen.trouble and (target.progress(counters) >= stage.watched_from or not seen.finite):
+        judged = target.progress(counters) >= stage.watched_from and counters.stage_images >= PATIENCE
+        if seen.trouble and (judged or not seen.finite):
             raise Collapse(f"{seen.trouble} (image {counters.images:,})")
         self._healthy = self._save(self._optimisers())
 
-    def _keep(self, stage: Stage, target: Plan, seen: health.Health, score: float | None, images: Tensor) -> None:
+    def _keep(self, stage: Stage, seen: health.Health, score: Mapping[str, float | None], images: Tensor) -> None:
         """Write the candidate's weights and the sample grid."""
         counters = self.counters
         few = Batch(torch.arange(8), images[:8], images[:8].roll(1, 0), Draw(0, 8, device=self.device), 0.0)
@@ -111,7 +120,7 @@ class Keeper:
             return
         name = f"candidates/{counters.images:09d}.safetensors"
         self.run.info["files"][name] = save_tensors(self.run.path / name, self.weights())
-        entry = {"images": counters.images, "stage": stage.name, "score": score, "file": name}
+        entry = {"images": counters.images, "stage": stage.name, "file": name, **score}
         others = [c for c in self.run.info["candidates"] if c["file"] != name]
         self.run.info["candidates"] = [*others, entry | {"healthy": seen.trouble is None}]
 

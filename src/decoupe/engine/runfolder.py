@@ -39,6 +39,8 @@ class Candidate:
     """Its safetensors file."""
     healthy: bool = True
     stage: str = ""
+    error: float = 0.0
+    """Standard error of the score."""
 
 
 def _seal(info: Mapping[str, Any]) -> str:
@@ -174,7 +176,7 @@ class Run:
     def candidates(self) -> list[Candidate]:
         """Label-free snapshots in the order they were taken."""
         return [
-            Candidate(c["images"], c["score"], self.path / c["file"], c["healthy"], c["stage"])
+            Candidate(c["images"], c["score"], self.path / c["file"], c["healthy"], c["stage"], c.get("error", 0.0))
             for c in self.info["candidates"]
         ]
 

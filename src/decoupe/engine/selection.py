@@ -16,13 +16,20 @@ def soft_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def flip_agreement(segment: Callable[[Tensor], Tensor], images: Tensor) -> float:
-    """Mean soft IoU in [0, 1] between the regions of an image and those of its mirror image, mirrored back."""
+def flip_agreement(segment: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """(B,): soft IoU in [0, 1] of the regions of each image and of its mirror image, mirrored back; mean over K."""
     mirrored = segment(images.flip(3)).flip(3)
-    return float(soft_iou(segment(images), mirrored).mean())
+    return soft_iou(segment(images), mirrored).mean(1)
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The healthy candidate with the highest score, the later one of equals; None if there is none."""
-    scored = [c for c in candidates if c.healthy and c.score is not None]
-    return max(scored, key=lambda c: (c.score, c.images), default=None)
+    """The latest healthy candidate within one standard error of the best score; None if there is none.
+
+    The rule of Breiman et al. (1984): differences smaller than the error of the score itself decide nothing, and what
+    was trained longer is preferred.
+    """
+    scored = [(c.score, c) for c in candidates if c.healthy and c.score is not None]
+    if not scored:
+        return None
+    best, leader = max(scored, key=lambda pair: pair[0])
+    return max((c for score, c in scored if score >= best - leader.error), key=lambda c: c.images)

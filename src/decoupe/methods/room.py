@@ -183,8 +183,8 @@ class Room(nn.Module, ABC):
         """State-dict prefixes that `segment` needs; only these are stored in weights.safetensors. Default: all."""
         return ("",)
 
-    def score(self, images: Tensor) -> float:
-        """Label-free quality in [0, 1] used for selection; higher is better. Default: agreement under flips."""
+    def score(self, images: Tensor) -> Tensor:
+        """(B,): label-free quality of each image in [0, 1], used for selection. Default: agreement under flips."""
         from decoupe.engine.selection import flip_agreement
 
         return flip_agreement(self.segment, images)

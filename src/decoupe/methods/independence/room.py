@@ -307,8 +307,8 @@ class Independence(Room):
         mask = torch.sigmoid(self.student(images).float()) if int(self.round) else self.consensus(images)
         return torch.cat([1 - mask, mask], 1)
 
-    def score(self, images: Tensor) -> float:
-        """Mean of two agreements of the object's masks: with those of mirrored photos, and with their snapped selves.
+    def score(self, images: Tensor) -> Tensor:
+        """(B,): mean of two agreements of the object's mask, with the mirrored photo's and with its own snapped self.
 
         Soft IoU in [0, 1]. The second asks whether masks end where the photos' colours end.
         """
@@ -316,7 +316,7 @@ class Independence(Room):
         mirrored = self.segment(images.flip(3))[:, 1:].flip(3)
         small, coarse = reduce_to(images, ANCHORS), reduce_to(masks, ANCHORS)
         snapped = torch.cat([snap(i, m) for i, m in zip(torch.split(small, 32), torch.split(coarse, 32), strict=True)])
-        return float((soft_iou(masks, mirrored).mean() + soft_iou(coarse, snapped).mean()) / 2)
+        return (soft_iou(masks, mirrored) + soft_iou(coarse, snapped))[:, 0] / 2
 
     def samples(self, batch: Batch) -> Mapping[str, Tensor]:
         """Photos, masks, carved objects on unrelated backgrounds."""
