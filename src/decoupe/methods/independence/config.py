@@ -72,13 +72,6 @@ class Config:
     translation: bool = True
     """Random shifts of everything the discriminator sees."""
 
-    refine_images: int = 0
-    """Images of one more adversarial run after the first round of distillation: the student itself, at full size."""
-    refine_pools: tuple[int, ...] = (2,)
-    """What the discriminator of that run sees, as `pools`."""
-    lr_refine: float = 1e-4
-    """Adam's learning rate of the student in that run."""
-
     distill: bool = True
     """Train a student on carved foregrounds over random backgrounds with the teachers' masks as targets (Eq. 8)."""
     rounds: int = 4
@@ -116,9 +109,8 @@ class Config:
         in_range("area_spread", self.area_spread, 0, min(self.area, 1 - self.area))
         in_range("zoom", self.zoom, 1, 4)
         in_range("shift", self.shift, 0, 1)
-        for name, pools, side in (("pools", self.pools, self.teacher_size), ("refine_pools", self.refine_pools, None)):
-            for pool in pools:
-                in_range(name, pool, 1, (side or self.size) // 8)
+        for pool in self.pools:
+            in_range("pools", pool, 1, (self.teacher_size or self.size) // 8)
 
 
 _PAPER = Config(

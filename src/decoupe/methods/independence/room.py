@@ -112,9 +112,9 @@ class MaskPhase(Phase):
 
     name = "G"
 
-    def __init__(self, game: Game, rate: float) -> None:
+    def __init__(self, game: Game) -> None:
         super().__init__()
-        self.game, self.lr = game, rate
+        self.game = game
 
     def trained(self) -> Sequence[nn.Module]:
         """The mask network."""
@@ -122,7 +122,7 @@ class MaskPhase(Phase):
 
     def optimiser(self) -> torch.optim.Optimizer:
         """Adam with the paper's betas."""
-        return torch.optim.Adam(self.game.masks.parameters(), self.lr, (0.5, 0.999), fused=True)
+        return torch.optim.Adam(self.game.masks.parameters(), self.game.config.lr_mask, (0.5, 0.999), fused=True)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Adversarial term, mean over the discriminator's views, plus the area penalties."""
@@ -204,9 +204,6 @@ class Independence(Room):
         self.discriminator = PooledDiscriminator(
             spec.channels, self.teacher_size, config.pools, config.discriminator_width
         )
-        self.judge: PooledDiscriminator | None = None
-        if config.distill and config.refine_images:
-            self.judge = PooledDiscriminator(spec.channels, spec.size, config.refine_pools, config.discriminator_width)
         self.student = self._mask_network(config.student_depth)
         self.tutor = self._mask_network(config.student_depth)  # the student at the start of this round
         self.register_buffer("weights", torch.zeros(config.members))  # of the members in their consensus
@@ -230,12 +227,11 @@ class Independence(Room):
         return ("weights", "round", *(f"members.{k}." for k, w in enumerate(self.weights.tolist()) if w))
 
     def stages(self) -> Sequence[Stage]:
-        """One adversarial run per member, then rounds of distillation, with the student's own run after the first."""
+        """One adversarial run per member, then the rounds of distillation."""
         teachers = [self._teacher(index) for index in range(self.config.members)]
         if not self.config.distill:
             return teachers
-        students = [self._round(index) for index in range(self.config.rounds)]
-        return [*teachers, students[0], *self._refinement(), *students[1:]]
+        return [*teachers, *(self._round(index) for index in range(self.config.rounds))]
 
     def _teacher(self, index: int) -> Stage:
         config = self.config
@@ -244,7 +240,7 @@ class Independence(Room):
         game = Game(config, self.teacher_size, area, _unet(self.members[index]), self.discriminator)
         return Stage(
             f"teacher {index + 1}",
-            (DiscriminatorPhase(game), MaskPhase(game, config.lr_mask)),
+            (DiscriminatorPhase(game), MaskPhase(game)),
             config.member_images,
             averaged=(f"members.{index}",) if config.average else (),
             decay=config.average,
@@ -257,14 +253,6 @@ class Independence(Room):
         phase = StudentPhase(self.config, self.student, self._targets)
         images = self.config.student_images
         return Stage(f"distil {index + 1}", (phase,), images, averaged=("student",), decay=0.99, checks=4)
-
-    def _refinement(self) -> list[Stage]:
-        config = self.config
-        if self.judge is None:
-            return []
-        game = Game(config, self.spec.size, config.area, self.student, self.judge)
-        phases = (DiscriminatorPhase(game), MaskPhase(game, config.lr_refine))
-        return [Stage("refine", phases, config.refine_images, averaged=("student",), decay=0.99, checks=4)]
 
     def enter(self, stage: int, data: TrainingData, fresh: bool) -> None:
         """Count a member in, with new networks; or compute the targets of the next round of distillation."""
