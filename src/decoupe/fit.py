@@ -246,21 +246,25 @@ def finish(run: Run, loop: Loop, reporter: Reporter, trouble: str | None) -> Non
     from decoupe.report import report
 
     room: Room = loop.room
-    chosen = selection.choose(run.candidates()) if trouble is None else None
+    candidates = run.candidates()
+    chosen = selection.choose(candidates) if trouble is None else None
+    healthy = chosen is not None or (trouble is None and not candidates)
+    if trouble is None and candidates and chosen is None:  # too short to judge: the last one, and say so
+        chosen = candidates[-1]
     about = {"room": run.info["room"], "config": run.info["config"], "spec": run.info["spec"]}
     if trouble is None:
         source = chosen and run.verify(str(chosen.path.relative_to(run.path)))
         tensors = load_tensors(source)[0] if source else loop.weights()
         run.write_bytes("weights.safetensors", pack_tensors(tensors, about))
     restarts = loop.counters.restarts
-    sentence = _sentence(trouble, restarts, chosen)
+    sentence = _sentence(trouble, restarts, chosen, healthy)
     run.commit(
         status="done" if trouble is None else "collapsed",
         finished=datetime.now().astimezone().isoformat(timespec="seconds"),
         seconds=round(loop.counters.seconds, 1),
         images_seen=loop.counters.images,
         selection=None if chosen is None else {"images": chosen.images, "score": chosen.score},
-        health={"healthy": trouble is None, "restarts": restarts, "sentence": sentence},
+        health={"healthy": healthy, "restarts": restarts, "sentence": sentence},
     )
     if not run.names:
         run.set_names(room.regions)
@@ -268,11 +272,13 @@ def finish(run: Run, loop: Loop, reporter: Reporter, trouble: str | None) -> Non
     reporter.done(sentence)
 
 
-def _sentence(trouble: str | None, restarts: Sequence[Any], chosen: Candidate | None) -> str:
+def _sentence(trouble: str | None, restarts: Sequence[Any], chosen: Candidate | None, healthy: bool) -> str:
     if trouble is not None:
         return f"collapsed: {trouble}; there are no masks to use"
     if chosen is None:
         return "healthy: fitted in closed form"
+    if not healthy:
+        return "not healthy: every snapshot gives nearly the whole image to one region; train longer"
     times = f"{len(restarts)} restart{'s' if len(restarts) != 1 else ''} after collapse" if restarts else "no collapse"
     return f"healthy: {times}; picked image {chosen.images:,} by its label-free score (no labels)"
 
