@@ -35,6 +35,7 @@ def test_demo_goes_the_whole_way(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, "TRAIN", 64)
     monkeypatch.setattr(module, "UNSEEN", 10)
+    monkeypatch.setattr(module, "GROUNDS", 16)
     _shrink(monkeypatch)
     assert main(["demo", "--out", "here", "--minutes", "0.1"]) == 0
     seen = capsys.readouterr().out

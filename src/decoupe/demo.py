@@ -9,8 +9,8 @@ from typing import Any
 from decoupe import console
 from decoupe.errors import UsageFault
 
-TRAIN, UNSEEN, SIZE = 2_000, 200, 64
-"""Images to learn from, images to score on, their side in px."""
+TRAIN, GROUNDS, UNSEEN, SIZE = 2_000, 500, 200, 64
+"""Images to learn from, empty grounds to paste on, images to score on, their side in px."""
 BASELINES = ("kmeans-lab", "kmeans-1x1", "otsu", "grabcut", "ellipse")
 """Label-free references that are scored beside the room."""
 
@@ -44,9 +44,14 @@ def _new_folder(out: str | Path | None) -> Path:
 
 def _make_images(photos: Path, held_out: Path) -> None:
     """Training images without their truth; unseen ones, from another seed, with it."""
-    from decoupe.data.synthetic import write
+    from PIL import Image
+
+    from decoupe.data.synthetic import background_photos, write
 
     write(photos, "objects", TRAIN, SIZE, seed=0, truth=False)
+    (photos / "grounds").mkdir()
+    for number, ground in enumerate(background_photos(GROUNDS, seed=2, size=SIZE)):
+        Image.fromarray(ground).save(photos / "grounds" / f"{number:06d}.png")
     write(held_out, "objects", UNSEEN, SIZE, seed=1)
     console.line(f"built-in objects: {TRAIN:,} images, {SIZE} px, no labels used      {photos}/images")
 
@@ -55,11 +60,13 @@ def _fit(photos: Path, run: Path, minutes: float) -> Path:
     from decoupe.fit import fit
 
     reporter = console.reporter()
-    command = f"decoupe fit independence --images {photos / 'images'} --run {run} --minutes {minutes:g} --preset cpu"
+    given = f"--images {photos / 'images'} --backgrounds {photos / 'grounds'}"
+    command = f"decoupe fit independence {given} --run {run} --minutes {minutes:g} --preset cpu"
     try:
         fit(
             "independence",
             photos / "images",
+            backgrounds=photos / "grounds",
             run=run,
             minutes=minutes,
             preset="cpu",
