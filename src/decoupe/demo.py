@@ -60,7 +60,8 @@ def _fit(photos: Path, run: Path, minutes: float) -> Path:
     from decoupe.fit import fit
 
     reporter = console.reporter()
-    given = f"--images {photos / 'images'} --backgrounds {photos / 'grounds'}"
+    rounds = max(4, min(10, round(minutes)))  # more time is best spent on more rounds of distillation
+    given = f"--images {photos / 'images'} --backgrounds {photos / 'grounds'} --members 1 --rounds {rounds}"
     command = f"decoupe fit independence {given} --run {run} --minutes {minutes:g} --preset cpu"
     try:
         fit(
@@ -70,6 +71,8 @@ def _fit(photos: Path, run: Path, minutes: float) -> Path:
             run=run,
             minutes=minutes,
             preset="cpu",
+            members=1,
+            rounds=rounds,
             command=command,
             reporter=reporter,
         )
