@@ -43,7 +43,7 @@ def site_text(name: str) -> str:
     text = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
     for source, target in MOVED.items():
         text = text.replace(f"]({source})", f"]({target})")
-    return text
+    return re.sub(r"\]\(src/decoupe/methods/(\w+)/README\.md", r"](rooms/\1.md", text)
 
 
 def fenced(text: str, language: str = "text") -> str:
