@@ -56,7 +56,8 @@ def fit(
 
     `options` are fields of the room's Config on top of its `preset`. Training stops at the first of `images_seen`
     and `minutes`; without either it sees the room's default number of images. `resume` goes on with the run at `run`
-    with its recorded settings, bit for bit as if it had never stopped; a larger budget may be given.
+    with its recorded settings, bit for bit as if it had never stopped; a run that has not finished may be given a
+    larger budget.
     Fault if the input cannot be used, Interrupted after Ctrl-C or SIGTERM (everything is saved).
     """
     started = time.monotonic()
@@ -156,6 +157,10 @@ def _reopen(path: Any, room: str, settings: dict[str, Any]) -> Run:
     run = Run.open(path, verify=False)
     if run.info["room"] != room:
         raise UsageFault(f"a {room} run at {path}", f"one of {run.info['room']}", f"use `fit {run.info['room']}`")
+    if "settings" not in run.info:
+        raise Fault(
+            f"a run that had begun at {path}", "one stopped before it wrote anything", "delete it and start anew"
+        )
     recorded = dict(run.info["settings"])
     for name in ("images_seen", "minutes"):
         recorded[name] = settings[name] if settings[name] is not None else recorded[name]
@@ -233,6 +238,9 @@ def _record_data(run: Run, data: prepare.Prepared, here: World, resume: bool) ->
             f"other content ({about['n']} images now, {before['n']} then)",
             "restore them, or start a new --run",
         )
+    key = "backgrounds_fingerprint"
+    if resume and before and before.get(key) != about.get(key):
+        raise Fault("the backgrounds this run was trained on", "other content", "restore them, or start a new --run")
     if here.first:
         run.commit(data=about, spec=dataclasses.asdict(data.training.spec), status="training")
     run.info["spec"] = dataclasses.asdict(data.training.spec)

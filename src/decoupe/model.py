@@ -59,6 +59,18 @@ def _weights_file(run: Run, selection: Selection) -> Path:
     )
 
 
+def _upright(image: PillowImage) -> PillowImage:
+    """As a file of it would be read: EXIF rotation applied, palette and transparency over white."""
+    from PIL import Image as pillow
+    from PIL import ImageOps
+
+    turned = ImageOps.exif_transpose(image)
+    if turned.mode in ("P", "PA", "LA", "RGBA"):
+        layer = turned.convert("RGBA")
+        return pillow.alpha_composite(pillow.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return turned.convert("RGB") if turned.mode in ("CMYK", "YCbCr", "LAB", "HSV") else turned
+
+
 class Model:
     """A run ready to segment. Make one with `decoupe.load(run)`."""
 
@@ -123,7 +135,7 @@ class Model:
         if isinstance(image, str | Path):
             array = read_image(Path(image))
         else:
-            array = np.asarray(image)
+            array = np.asarray(image if isinstance(image, np.ndarray) else _upright(image))
             array = array[..., None] if array.ndim == 2 else array
             if array.dtype != np.uint8 or array.ndim != 3:
                 raise Fault("an (H, W, C) uint8 image", f"{array.dtype} {array.shape}", "convert it to uint8 first")

@@ -104,3 +104,21 @@ def test_metrics_survive_a_cut_line(run: Run) -> None:
     assert [row["images"] for row in run.metrics()] == [0, 1, 2]
     run.keep_metrics(2)
     assert [row["images"] for row in run.metrics()] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["checkpoints/../../victim/x", "../weights.safetensors", "/etc/passwd", "candidates/1.pth", "results/../../x.json"],
+)
+def test_a_manifest_that_names_other_files_is_refused(run: Run, name: str) -> None:
+    victim = run.path.parent / "victim"
+    victim.mkdir()
+    for changes in ({"files": {name: "0"}}, {"checkpoint": name}, {"candidates": [{"file": name}]}, {"files": [name]}):
+        forged = Run.open(run.path)
+        forged.commit(**changes)
+        with pytest.raises(Fault, match="run.json"):
+            Run.open(run.path)
+        (run.path / "run.json").unlink()
+        restored = Run(run.path, {"room": "x", "status": "new", "files": {}, "pending": {}, "candidates": []})
+        restored.commit()
+    assert victim.is_dir()

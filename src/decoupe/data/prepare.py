@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from decoupe.data.catalogue import LAYOUTS, open_dataset
 from decoupe.data.decode import MAX_PIXELS
 from decoupe.data.sources import Item, find
 from decoupe.engine.progress import Reporter
+from decoupe.errors import Fault
 from decoupe.methods.room import DataSpec, Source, TrainingData
 
 
@@ -54,6 +55,25 @@ class Both:
         return np.where((index % 2 == 0)[:, None, None, None], *halves)
 
 
+def _backgrounds(cut: Callable[..., tuple[Cache, str]], source: str | None) -> tuple[Source, str, str]:
+    """Patches, the sentence about them, and their fingerprint: own ones, joined by those of `source` if given."""
+    try:
+        own, sentence = cut()
+    except Fault:  # boxes that fill their photos leave no room
+        if source is None:
+            raise
+        given, sentence = cut(source)
+        return given, f"{sentence} (the boxes leave no room in the photos)", given.fingerprint
+    if source is None:
+        return own, sentence, own.fingerprint
+    given, other = cut(source)
+    return (
+        Both(own, given),
+        f"{sentence}; half of the time {other.removeprefix('backgrounds: ')}",
+        f"{own.fingerprint}+{given.fingerprint}",
+    )
+
+
 def training_data(settings: Mapping[str, Any], config: Any, reporter: Reporter, wants_backgrounds: bool) -> Prepared:
     """Survey and cache the images of `settings`, and find backgrounds if the room wants them.
 
@@ -79,11 +99,9 @@ def training_data(settings: Mapping[str, Any], config: Any, reporter: Reporter, 
     }
     backgrounds: Source = images
     if wants_backgrounds:
-        cut = partial(background_cache, survey.items, config.size, spec.channels, folder, seed=settings["seed"])
-        backgrounds, about["backgrounds"] = cut()
-        if settings["backgrounds"] is not None:
-            given, sentence = cut(settings["backgrounds"])
-            backgrounds = Both(backgrounds, given)
-            about["backgrounds"] += f"; half of the time {sentence.removeprefix('backgrounds: ')}"
+        cut = partial(
+            background_cache, survey.items, config.size, spec.channels, folder, seed=settings["seed"], max_pixels=limit
+        )
+        backgrounds, about["backgrounds"], about["backgrounds_fingerprint"] = _backgrounds(cut, settings["backgrounds"])
         reporter.note(about["backgrounds"])
     return Prepared(TrainingData(images, backgrounds, spec), about)

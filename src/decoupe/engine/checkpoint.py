@@ -38,6 +38,8 @@ class Counters:
     restarts: list[dict[str, Any]] = field(default_factory=list)
     rows: int = 0
     """Rows of metrics.jsonl that belong to this state."""
+    healthy: str = ""
+    """The checkpoint of this stage's last healthy check."""
     finished: bool = False
 
 
@@ -70,24 +72,30 @@ def _unpack_optimisers(optimisers: Optimisers, tensors: Mapping[str, Tensor], gr
                     entry[field_name] = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
 
 
+def name_of(counters: Counters) -> str:
+    """The file a state with these counters is kept in; names sort by images, then stage."""
+    entry = "-entry" if counters.step == 0 else ""
+    return f"checkpoints/{counters.images:09d}-{counters.stage}{entry}/state.safetensors"
+
+
 def save(
     run: Run, room: Room, average: Average, optimisers: Optimisers, counters: Counters, keep: int = 2, **commit: Any
 ) -> str:
     """Write checkpoints/<images>-<stage>/state.safetensors, commit it in run.json, drop older ones; returns its name.
 
-    The newest `keep` checkpoints stay, and the one at the start of the current stage.
+    The newest `keep` checkpoints stay, the one at the start of the current stage, and the last healthy one.
     """
     tensors, groups = _pack_optimisers(optimisers)
     tensors |= {f"room/{key}": tensor for key, tensor in room.state_dict().items()}
     tensors |= {f"average/{key}": tensor for key, tensor in average.state().items()}
     tensors["rng"] = torch.get_rng_state()
     about = {"counters": asdict(counters), "optimisers": groups, "average_steps": average.steps}
-    entry = "-entry" if counters.step == 0 else ""
-    name = f"checkpoints/{counters.images:09d}-{counters.stage}{entry}/state.safetensors"
+    name = name_of(counters)
     run.info["files"][name] = save_tensors(run.path / name, tensors, about)
     run.commit(checkpoint=name, **commit)
     listed = sorted(n for n in run.info["files"] if n.startswith("checkpoints/"))
-    old = [n for n in listed[:-keep] if n != name and not n.endswith(f"-{counters.stage}-entry/state.safetensors")]
+    kept = {name, counters.healthy}
+    old = [n for n in listed[:-keep] if n not in kept and not n.endswith(f"-{counters.stage}-entry/state.safetensors")]
     if old:
         run.forget(old)
     return name

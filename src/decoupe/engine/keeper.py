@@ -16,7 +16,7 @@ from decoupe.engine.checkpoint import Counters
 from decoupe.engine.ema import Average
 from decoupe.engine.files import write_atomic
 from decoupe.engine.grid import png
-from decoupe.engine.launch import World
+from decoupe.engine.launch import World, share_text
 from decoupe.engine.progress import Reporter
 from decoupe.engine.runfolder import Run
 from decoupe.engine.schedule import Plan
@@ -62,7 +62,7 @@ class Keeper:
         self.budget, self.device = budget, device
         self.room = room.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.counters = Counters(seed=seed)
-        self._clock, self._signal, self._healthy = started, 0, ""
+        self._clock, self._signal, self._stop = started, 0, False
         self._average = Average(room, (), 0.0)
         self._setup: list[tuple[Phase, Any, Any]] = []
         self._finite = torch.tensor(True, device=device)
@@ -86,7 +86,7 @@ class Keeper:
             seen = health.look(probs, bool(self._finite))
             score = error = None
             if stage.candidate and seen.finite:
-                scores = self.room.score(images).double()
+                scores = torch.cat([self.room.score(part) for part in torch.split(images, 64)]).double()
                 score, error = float(scores.mean()), float(scores.std(correction=0)) / len(scores) ** 0.5
             if self.here.first:
                 self._keep(stage, seen, {"score": score, "error": error or 0.0}, images)
@@ -108,7 +108,8 @@ class Keeper:
         judged = target.progress(counters) >= stage.watched_from and counters.stage_images >= PATIENCE
         if seen.trouble and (judged or not seen.finite):
             raise Collapse(f"{seen.trouble} (image {counters.images:,})")
-        self._healthy = self._save(self._optimisers())
+        counters.healthy = checkpoint.name_of(counters)
+        self._save(self._optimisers())
 
     def _keep(self, stage: Stage, seen: health.Health, score: Mapping[str, float | None], images: Tensor) -> None:
         """Write the candidate's weights and the sample grid."""
@@ -133,11 +134,10 @@ class Keeper:
     def _optimisers(self) -> list[tuple[str, Any]]:
         return [(phase.name, optimiser.optimizer) for phase, _, optimiser in self._setup]
 
-    def _save(self, optimisers: checkpoint.Optimisers) -> str:
+    def _save(self, optimisers: checkpoint.Optimisers) -> None:
         self._saved = time.monotonic()
-        if not self.here.first:
-            return ""
-        return checkpoint.save(self.run, self.room, self._average, optimisers, self.counters)
+        if self.here.first:
+            checkpoint.save(self.run, self.room, self._average, optimisers, self.counters)
 
     def _resume(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]] | None:
         """Load the last committed checkpoint; None if there is none yet."""
@@ -152,7 +152,8 @@ class Keeper:
         if self.here.first:
             self.run.keep_metrics(self.counters.rows)
             kept = [c for c in self.run.info["candidates"] if c["images"] <= self.counters.images]
-            self.run.commit(candidates=kept)
+            self.run.commit(candidates=kept, checkpoint=name)
+            self.run.forget([n for n in self.run.info["files"] if n.startswith("checkpoints/") and n > name])
         self._finite = torch.tensor(True, device=self.device)
         self._clock = time.monotonic() - self.counters.seconds
         return tensors, about
@@ -167,7 +168,10 @@ class Keeper:
         record = {"images": counters.images, "trouble": trouble, "seed": seed}
         counters.restarts = [*counters.restarts, record]
         entries = [n for n in self.run.info["files"] if n.endswith(f"-{counters.stage}-entry/state.safetensors")]
-        name = self._healthy if self._healthy and number == 1 else entries[-1]
+        name = counters.healthy if counters.healthy and number == 1 else (entries or [""])[-1]
+        name = share_text(name, self.here)
+        if not self.here.first:
+            self.run.info = Run.open(self.run.path, verify=False).info
         seconds = counters.seconds
         restored = self._load(name)
         self.counters.seed = seed

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -67,11 +68,16 @@ def join(here: World) -> None:
         return
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     os.environ.setdefault("NCCL_SOCKET_IFNAME", os.environ["GLOO_SOCKET_IFNAME"])
-    meeting = os.environ.get("DECOUPE_MEETING") or str(
-        Path(tempfile.gettempdir())
-        / "-".join(("decoupe", str(os.getppid()), os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
-    )
+    meeting = os.environ.get("DECOUPE_MEETING") or _meeting_of_torchrun()
     dist.init_process_group(backend, init_method=f"file://{meeting}", rank=here.rank, world_size=here.size)
+
+
+def _meeting_of_torchrun() -> str:
+    """A file of this user's own, the same for all ranks of one start and for no other."""
+    folder = Path(tempfile.gettempdir()) / f"decoupe-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    names = ("TORCHELASTIC_RUN_ID", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT")
+    return str(folder / "-".join([str(os.getppid()), *(os.environ.get(name, "0") for name in names)]))
 
 
 @contextlib.contextmanager
@@ -120,31 +126,49 @@ def spawn(devices: int, job: dict[str, Any], talk: bool) -> int:
             subprocess.Popen(
                 [sys.executable, "-m", "decoupe.engine.worker", f"{folder}/job.json", "talk" if talk else "quiet"],
                 env=base | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                start_new_session=True,  # signals come from this process, once
             )
             for rank in range(devices)
         ]
         try:
-            return _watch(workers)
+            with _forwarding(workers):
+                return _watch(workers)
         finally:
             for worker in workers:
                 worker.kill()
                 worker.wait()
 
 
+@contextlib.contextmanager
+def _forwarding(workers: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Inside, Ctrl-C and SIGTERM go to the workers, which save and stop."""
+
+    def forward(number: int, frame: Any) -> None:
+        for worker in workers:
+            worker.send_signal(signal.SIGINT)
+
+    try:
+        before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: the host program keeps its handlers
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _watch(workers: list[subprocess.Popen[bytes]]) -> int:
     """Wait until all have ended well; Fault naming the first that did not."""
     while True:
-        try:
-            codes = [worker.poll() for worker in workers]
-            for rank, code in enumerate(codes):
-                if code not in (None, 0, STOPPED):
-                    raise Fault(
-                        f"{len(workers)} processes to finish",
-                        f"process {rank} ended with code {code}",
-                        "see the line above; --resume goes on from the last checkpoint",
-                    )
-            if None not in codes:
-                return max(code for code in codes if code is not None)
-            time.sleep(0.2)
-        except KeyboardInterrupt:  # the terminal signalled the workers too: they save and stop
-            continue
+        codes = [worker.poll() for worker in workers]
+        for rank, code in enumerate(codes):
+            if code not in (None, 0, STOPPED):
+                raise Fault(
+                    f"{len(workers)} processes to finish",
+                    f"process {rank} ended with code {code}",
+                    "see the line above; --resume goes on from the last checkpoint",
+                )
+        if None not in codes:
+            return max(code for code in codes if code is not None)
+        time.sleep(0.2)

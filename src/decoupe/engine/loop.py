@@ -6,6 +6,7 @@ Read `Loop._train` first: it is the whole of training. What a check sees and a r
 from __future__ import annotations
 
 import logging
+import shlex
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from torch import Tensor
 from decoupe.engine import checkpoint, precision
 from decoupe.engine.ema import Average
 from decoupe.engine.keeper import Collapse, Keeper
+from decoupe.engine.launch import share_text
 from decoupe.engine.schedule import Plan, plan
 from decoupe.engine.seeding import image_indices, mix
 from decoupe.errors import Interrupted
@@ -37,7 +39,7 @@ class Loop(Keeper):
     def _train(self, stage: Stage, target: Plan) -> None:
         """One stage, from where its counters stand to its end."""
         counters = self.counters
-        while target.progress(counters) < 1 and not self._agree(self._signal):
+        while target.progress(counters) < 1 and not self._stop:
             batch = self._draw(target.progress(counters))
             scalars: dict[str, Tensor] = {}
             for phase, module, optimiser in self._setup:
@@ -57,6 +59,7 @@ class Loop(Keeper):
             counters.images += self.batch * self.here.size
             counters.stage_images += self.batch * self.here.size
             self._tick()
+            self._agree()
             self._log(stage, target, scalars)
             if target.due(counters) or not bool(self._finite):
                 self._check(stage, target)
@@ -106,7 +109,7 @@ class Loop(Keeper):
     def _stage(self, stage: Stage, restored: tuple[Mapping[str, Tensor], Mapping[str, Any]] | None) -> None:
         counters = self.counters
         if counters.step == 0:
-            self._healthy = ""
+            counters.healthy = ""
             torch.manual_seed(mix(counters.seed, counters.stage))
             self._average = Average(self.room, (), 0.0)
             if restored is None:
@@ -123,6 +126,10 @@ class Loop(Keeper):
             self._setup.append((phase, *self._fabric.setup(phase, optimiser)))
         if counters.step and restored is not None:
             checkpoint.restore(self._optimisers(), self._average, *restored)
+        self._tick()
+        if counters.step == 0:
+            counters.stage_seconds = 0.0  # preparing data and targets comes out of the whole budget, not this stage's
+        self._agree()
         target = plan(self.room.stages(), counters, self.batch * self.here.size, *self.budget)
         minutes = None if target.seconds is None else target.seconds / 60
         self.reporter.stage(stage.name, target.images, minutes)
@@ -130,9 +137,10 @@ class Loop(Keeper):
         self._logged_images = counters.images
         self.room.train()
         self._train(stage, target)
-        if self._agree(self._signal):
+        if self._stop:
             self._save(self._optimisers())
-            raise Interrupted(counters.images, f"decoupe fit {self.room.NAME} --run {self.run.path} --resume")
+            words = ["decoupe", "fit", self.room.NAME, "--run", str(self.run.path), "--resume"]
+            raise Interrupted(counters.images, shlex.join(words))
         with self._average.applied():
             averaged = {k: t.clone() for k, t in self.room.state_dict().items()}
         self.room.load_state_dict(averaged)  # what a stage hands on is its averaged networks
@@ -156,6 +164,7 @@ class Loop(Keeper):
             images = self._draw(0.0)
             self._only(stage.phases[0])
             chosen, words = precision.measure(self.room, images, self.device)
+            chosen = share_text(chosen, self.here)
             self.reporter.note(words)
             if self.here.first:
                 self.run.commit(precision=chosen)
@@ -170,16 +179,18 @@ class Loop(Keeper):
         fabric.launch()
         return fabric
 
-    def _agree(self, flag: int) -> bool:
-        """Rank 0's clock and everyone's signals, so that all ranks leave the loop at the same step."""
+    def _agree(self) -> None:
+        """Once a step: rank 0's clock, anyone's signal, everyone's losses; so that all ranks do the same next."""
+        self._stop = bool(self._signal)
         if self.here.size == 1:
-            return bool(flag)
-        state = torch.tensor([self.counters.seconds, self.counters.stage_seconds], device=self.device)
-        torch.distributed.broadcast(state, 0)
-        self.counters.seconds, self.counters.stage_seconds = state.tolist()
-        stop = torch.tensor([flag], device=self.device)
-        torch.distributed.all_reduce(stop, torch.distributed.ReduceOp.MAX)
-        return bool(stop.item())
+            return
+        clock = torch.tensor([self.counters.seconds, self.counters.stage_seconds], dtype=torch.float64)
+        clock = clock.to(self.device)
+        torch.distributed.broadcast(clock, 0)
+        self.counters.seconds, self.counters.stage_seconds = clock.tolist()
+        trouble = torch.tensor([self._signal, int(not self._finite)], device=self.device)
+        torch.distributed.all_reduce(trouble, torch.distributed.ReduceOp.MAX)
+        self._stop, self._finite = bool(trouble[0]), trouble[1] == 0
 
     def _tick(self) -> None:
         now = time.monotonic() - self._clock
@@ -202,7 +213,7 @@ class Loop(Keeper):
             row | {"seconds": round(counters.seconds, 3), "images_per_s": round(speed, 2), "losses": finite}
         )
         self._logged, self._logged_images = now, counters.images
-        if now - self._saved > AUTOSAVE_S:
+        if now - self._saved > AUTOSAVE_S and not target.due(counters):
             self._save(self._optimisers())
 
     @contextmanager

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,11 @@ from decoupe.data.paths import MARKER
 from decoupe.engine.files import dump_json, parse_json, sha256, write_atomic
 from decoupe.errors import Fault
 
-UNLISTED = {"metrics.jsonl", "run.json", "run.lock"}
+LISTED = re.compile(
+    r"weights\.safetensors|names\.json|report\.html|results/[^/\\\0]+\.json|candidates/\d{9,}\.safetensors"
+    r"|checkpoints/\d{9,}-\d+(-entry)?/state\.safetensors"
+)
+"""The only names a manifest may hold: no other file is ever read, written or deleted through it."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +103,23 @@ class Run:
         if info.get("seal") != _seal(info):
             raise Fault(f"{folder}/run.json as decoupe wrote it", "a changed or damaged file", "restore it from a copy")
         run = cls(folder, info)
+        run._check_names()
         if verify:
             for name in ("weights.safetensors", "names.json"):
                 if name in run.info["files"]:
                     run.verify(name)
         return run
+
+    def _check_names(self) -> None:
+        """Fault if the manifest names a file that no run has (another folder's, say)."""
+        try:
+            names = [*self.info["files"], *self.info["pending"], *(c["file"] for c in self.info["candidates"])]
+            names += [self.info["checkpoint"]] if "checkpoint" in self.info else []
+            wrong = [name for name in names if not LISTED.fullmatch(name)]
+        except (KeyError, TypeError) as error:
+            raise Fault(f"{self.path}/run.json as decoupe wrote it", "another content", "restore it") from error
+        if wrong:
+            raise Fault(f"{self.path}/run.json to list a run's own files", repr(wrong[0])[:80], "do not use this run")
 
     def verify(self, name: str) -> Path:
         """The path of a listed file after comparing its SHA-256. Fault if it is missing, unlisted or changed."""

@@ -79,10 +79,6 @@ class Draw:
         """(batch, *shape) int64 uniform in [0, high)."""
         return self._mine(torch.randint(high, (self.batch * self._ranks, *shape), generator=self._generator))
 
-    def permutation(self) -> Tensor:
-        """(global batch,) int64: one permutation of the global batch, the same on every rank (never sliced)."""
-        return torch.randperm(self.batch * self._ranks, generator=self._generator).to(self._device)
-
 
 class Batch:
     """One step's input on one rank (not a dataclass: Fabric would copy those field by field)."""

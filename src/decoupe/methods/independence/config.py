@@ -105,7 +105,7 @@ class Config:
         in_range("coarse", self.coarse, 1, 2**self.teacher_depth)
         in_range("teacher_depth", self.teacher_depth, 2, 6)
         in_range("student_depth", self.student_depth, 2, 6)
-        in_range("area", self.area, 0.01, 0.9)
+        in_range("area", self.area, 0.05, 0.9)
         in_range("area_spread", self.area_spread, 0, min(self.area, 1 - self.area))
         in_range("zoom", self.zoom, 1, 4)
         in_range("shift", self.shift, 0, 1)
