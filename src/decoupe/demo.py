@@ -60,7 +60,7 @@ def _fit(photos: Path, run: Path, minutes: float) -> Path:
     from decoupe.fit import fit
 
     reporter = console.reporter()
-    rounds = max(4, min(10, round(minutes)))  # more time is best spent on more rounds of distillation
+    rounds = 5  # longer and more rounds were measured to be worse: .83 after 13 minutes and 10 rounds, .86 after 5
     given = f"--images {photos / 'images'} --backgrounds {photos / 'grounds'} --members 1 --rounds {rounds}"
     command = f"decoupe fit independence {given} --run {run} --minutes {minutes:g} --preset cpu"
     try:

@@ -252,7 +252,7 @@ class Independence(Room):
     def _round(self, index: int) -> Stage:
         phase = StudentPhase(self.config, self.student, self._targets)
         images = self.config.student_images
-        return Stage(f"distil {index + 1}", (phase,), images, averaged=("student",), decay=0.99, checks=4)
+        return Stage(f"distil {index + 1}", (phase,), images, averaged=("student",), decay=0.99, fixed=True, checks=4)
 
     def enter(self, stage: int, data: TrainingData, fresh: bool) -> None:
         """Count a member in, with new networks; or compute the targets of the next round of distillation."""
