@@ -2,7 +2,7 @@
 
 command    python recipes/independence_flowers17.py FOLDER [--seed S] [--size PX]
 hardware   2-core x86-64 CPU, no GPU
-time       about 5 minutes on an idle machine (one seed)
+time       11, 13 and 21 minutes (three seeds; one thread each on a busy machine)
 score      object IoU of `selected`, test split, see src/decoupe/methods/independence/README.md
 date       2026-11-21
 """

@@ -2,7 +2,7 @@
 
 command    python recipes/independence_weizmann_horse.py FOLDER BACKGROUNDS [--seed S] [--size PX]
 hardware   2-core x86-64 CPU, no GPU
-time       about 4 minutes on an idle machine (one seed)
+time       11 to 13 minutes (three seeds; one thread each on a busy machine)
 score      object IoU of `selected`, see src/decoupe/methods/independence/README.md
 date       2026-11-21
 """

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from decoupe.engine.signals import handling
 from decoupe.errors import Fault
 
 STOPPED = 75
@@ -147,15 +148,8 @@ def _forwarding(workers: list[subprocess.Popen[bytes]]) -> Iterator[None]:
         for worker in workers:
             worker.send_signal(signal.SIGINT)
 
-    try:
-        before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: the host program keeps its handlers
-        before = {}
-    try:
+    with handling(forward):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _watch(workers: list[subprocess.Popen[bytes]]) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import shlex
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from decoupe.engine.keeper import Collapse, Keeper
 from decoupe.engine.launch import share_text
 from decoupe.engine.schedule import Plan, plan
 from decoupe.engine.seeding import image_indices, mix
+from decoupe.engine.signals import handling
 from decoupe.errors import Interrupted
 from decoupe.methods.room import Batch, Draw, Phase, Stage, to_unit
 
@@ -225,12 +225,5 @@ class Loop(Keeper):
                 raise KeyboardInterrupt
             self._signal = 1
 
-        try:
-            before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not the main thread: the host program keeps its handlers
-            before = {}
-        try:
+        with handling(handle):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
