@@ -27,7 +27,7 @@ FLAGS = {
     "data synth": {"--out", "--n", "--kind", "--size", "--seed", "--channels"},
     "fit": {
         "--images", "--boxes", "--backgrounds", "--run", "--images-seen", "--minutes", "--seed", "--preset",
-        "--precision", "--devices", "--nodes", "--max-pixels", "--resume",
+        "--precision", "--devices", "--nodes", "--max-pixels", "--restarts", "--resume",
     },
     "segment": {"--out", "--format", "--max-pixels"},
     "name": {"--set", "--merge", "--from-masks"},

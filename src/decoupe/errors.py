@@ -16,6 +16,10 @@ class Fault(Exception):
         super().__init__(" ".join(f"expected {expected}, got {got}; {do}".split()))
 
 
+class Collapsed(Fault):
+    """Training collapsed for good; the run folder is complete and says how."""
+
+
 class UsageFault(Fault):
     """The command itself was wrong (exit code 2)."""
 

@@ -17,13 +17,13 @@ import torch
 
 from decoupe.data import prepare
 from decoupe.engine import launch, selection
-from decoupe.engine.keeper import GaveUp
+from decoupe.engine.keeper import RESTARTS, GaveUp
 from decoupe.engine.launch import World
 from decoupe.engine.loop import Loop
 from decoupe.engine.progress import Reporter, Silent
 from decoupe.engine.runfolder import Candidate, Run
 from decoupe.engine.tensors import load_tensors, pack_tensors
-from decoupe.errors import Fault, Interrupted, UsageFault
+from decoupe.errors import Collapsed, Fault, Interrupted, UsageFault
 from decoupe.methods import ROOMS
 from decoupe.methods.config import in_range, read_config
 from decoupe.methods.room import Room
@@ -47,6 +47,7 @@ def fit(
     precision: str | None = None,
     devices: int = 1,
     max_pixels: int | None = None,
+    restarts: int = RESTARTS,
     resume: bool = False,
     command: str | None = None,
     reporter: Reporter | None = None,
@@ -57,7 +58,8 @@ def fit(
     `options` are fields of the room's Config on top of its `preset`. Training stops at the first of `images_seen`
     and `minutes`; without either it sees the room's default number of images. `resume` goes on with the run at `run`
     with its recorded settings, bit for bit as if it had never stopped; a run that has not finished may be given a
-    larger budget.
+    larger budget. After a collapse training is rolled back and goes on with a new seed, at most `restarts` times.
+    Collapsed if that did not help (the run folder is complete and can be studied, but has no weights to use),
     Fault if the input cannot be used, Interrupted after Ctrl-C or SIGTERM (everything is saved).
     """
     started = time.monotonic()
@@ -65,9 +67,11 @@ def fit(
     settings = {
         "images": _portable(images), "boxes": _portable(boxes), "backgrounds": _portable(backgrounds),
         "size": size, "images_seen": images_seen, "minutes": minutes, "seed": seed, "preset": preset,
-        "precision": precision, "max_pixels": max_pixels, "options": options,
+        "precision": precision, "max_pixels": max_pixels, "restarts": restarts,
+        "options": options,
     }  # fmt: skip
     _check_budget(images_seen, minutes, precision, devices)
+    in_range("restarts", restarts, 0, 1000)
     if devices > 1 and here.size == 1:
         return _fit_in_processes(devices, room, settings, run, resume, command, reporter is not None)
     reporter = reporter if reporter is not None and here.first else Silent()
@@ -106,8 +110,10 @@ def _fit_in_processes(
         (run / "run.json").unlink()
     options = settings.pop("options")
     job = settings | options | {"room": room, "run": str(run), "resume": resume, "command": command}
-    stopped = launch.spawn(devices, job, talk)
-    if stopped:
+    code = launch.spawn(devices, job, talk)
+    if code == launch.COLLAPSED:
+        raise _collapsed(Run.open(run))
+    if code:
         counters = Run.open(run).info.get("checkpoint", "0-").split("/")[1].split("-")[0]
         raise Interrupted(int(counters), f"decoupe fit {room} --run {run} --resume --devices {devices}")
     return Model(Run.open(run))
@@ -201,7 +207,7 @@ def _fit(run: Run, reporter: Reporter, here: World, started: float, resume: bool
     loop = Loop(
         room, data.training, run, reporter, here,
         batch=_batch(config, here), seed=settings["seed"], budget=(settings["images_seen"], seconds),
-        started=started, device=device,
+        started=started, device=device, restarts=settings.get("restarts", RESTARTS),
     )  # fmt: skip
     trouble = None
     try:
@@ -210,13 +216,16 @@ def _fit(run: Run, reporter: Reporter, here: World, started: float, resume: bool
         trouble = str(gave_up)
     if here.first:
         finish(run, loop, reporter, trouble)
+    launch.share_text("", here)  # the others wait until everything is written
     if trouble is not None:
-        raise Fault(
-            "training to stay healthy", trouble,
-            f"see {run.path}/report.html; try another --preset, more images or a larger --size",
-        )  # fmt: skip
-    launch.share_text("", here)
+        raise _collapsed(run, trouble)
     return Model(Run.open(run.path), device=str(device))
+
+
+def _collapsed(run: Run, trouble: str | None = None) -> Collapsed:
+    words = trouble or str(run.info["health"]["sentence"]).removeprefix("collapsed: ").partition(";")[0]
+    remedy = f"see {run.path}/report.html; try another --preset, more images or a larger --size"
+    return Collapsed("training to stay healthy", words, remedy)
 
 
 def _batch(config: Any, here: World) -> int:
@@ -265,6 +274,7 @@ def finish(run: Run, loop: Loop, reporter: Reporter, trouble: str | None) -> Non
         tensors = load_tensors(source)[0] if source else loop.weights()
         run.write_bytes("weights.safetensors", pack_tensors(tensors, about))
     restarts = loop.counters.restarts
+    first = restarts[0]["images"] if restarts else None if trouble is None else loop.counters.images
     sentence = _sentence(trouble, restarts, chosen, healthy)
     run.commit(
         status="done" if trouble is None else "collapsed",
@@ -272,7 +282,7 @@ def finish(run: Run, loop: Loop, reporter: Reporter, trouble: str | None) -> Non
         seconds=round(loop.counters.seconds, 1),
         images_seen=loop.counters.images,
         selection=None if chosen is None else {"images": chosen.images, "score": chosen.score},
-        health={"healthy": healthy, "restarts": restarts, "sentence": sentence},
+        health={"healthy": healthy, "restarts": restarts, "sentence": sentence, "collapsed_at": first},
     )
     if not run.names:
         run.set_names(room.regions)

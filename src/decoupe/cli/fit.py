@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LINE = "train a method on images without pixel labels"
 USAGE = "ROOM --images PATH [--run DIR] [--minutes M] [room options]"
-RECORDED = ("images", "boxes", "backgrounds", "seed", "preset", "precision", "max_pixels")
+RECORDED = ("images", "boxes", "backgrounds", "seed", "preset", "precision", "max_pixels", "restarts")
 """Settings that a run keeps: on --resume they are read from it."""
 
 
@@ -79,6 +79,12 @@ def flags(parser: Parser) -> None:
         metavar="N",
         type=whole("--max-pixels", 1),
         help="leave out larger images (default: 178,956,970)",
+    )
+    add(
+        "--restarts",
+        metavar="N",
+        type=whole("--restarts", 0, 1000),
+        help="new attempts after a collapse; 0: a collapse ends the run (default: 3)",
     )
     add("--resume", action="store_true", help="go on with the run at --run, with its recorded settings")
 
@@ -214,6 +220,7 @@ def run(given: argparse.Namespace) -> None:
     try:
         if given.resume:
             _say_what_is_ignored(given, reporter)
+        from decoupe.engine.keeper import RESTARTS
         from decoupe.engine.launch import world
         from decoupe.fit import fit, shell_command
 
@@ -221,6 +228,7 @@ def run(given: argparse.Namespace) -> None:
             given.room, given.images, run=given.run, boxes=given.boxes, backgrounds=given.backgrounds,
             images_seen=given.images_seen, minutes=given.minutes, seed=given.seed or 0, preset=given.preset,
             precision=given.precision, devices=given.devices, max_pixels=given.max_pixels, resume=given.resume,
+            restarts=RESTARTS if given.restarts is None else given.restarts,
             command=shell_command(), reporter=reporter, **given.options,
         )  # fmt: skip
     finally:

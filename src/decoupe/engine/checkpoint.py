@@ -41,6 +41,10 @@ class Counters:
     healthy: str = ""
     """The checkpoint of this stage's last healthy check."""
     finished: bool = False
+    best: float | None = None
+    """Label-free score of this stage's last check that rose (by more than its standard error)."""
+    waited: int = 0
+    """Checks of this stage in a row since then."""
 
 
 Optimisers = Sequence[tuple[str, torch.optim.Optimizer]]

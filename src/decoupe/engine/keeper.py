@@ -24,7 +24,7 @@ from decoupe.engine.tensors import save_tensors
 from decoupe.methods.room import Batch, Draw, Phase, Room, Stage, TrainingData, to_unit
 
 RESTARTS = 3
-"""Collapses a run may recover from before it gives up."""
+"""Collapses a run may recover from before it gives up, unless it is told another number."""
 VALIDATION = 256
 """Images in the fixed set on which health and score are measured (all of them if there are fewer)."""
 
@@ -57,9 +57,10 @@ class Keeper:
         budget: tuple[int | None, float | None],
         started: float,
         device: torch.device,
+        restarts: int = RESTARTS,
     ) -> None:
         self.data, self.run, self.reporter, self.here, self.batch = data, run, reporter, here, batch
-        self.budget, self.device = budget, device
+        self.budget, self.device, self.restarts = budget, device, restarts
         self.room = room.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.counters = Counters(seed=seed)
         self._clock, self._signal, self._stop = started, 0, False
@@ -108,8 +109,27 @@ class Keeper:
         judged = target.progress(counters) >= stage.watched_from and counters.stage_images >= PATIENCE
         if seen.trouble and (judged or not seen.finite):
             raise Collapse(f"{seen.trouble} (image {counters.images:,})")
+        if judged and stage.patience is not None and score is not None and error is not None:
+            self._wait(stage, target, score, error)
         counters.healthy = checkpoint.name_of(counters)
         self._save(self._optimisers())
+
+    def _wait(self, stage: Stage, target: Plan, score: float, error: float) -> None:
+        """Count the checks in a row whose score did not rise; say so when they end the stage."""
+        counters = self.counters
+        rises = counters.best is None or score > counters.best + error
+        rises = bool(share_text("rises" if rises else "", self.here))
+        counters.best, counters.waited = (score, 0) if rises else (counters.best, counters.waited + 1)
+        if self._stalled(stage) and target.progress(counters) < 1:
+            message = f"{stage.name} stopped early at image {counters.images:,}: the label-free score has not risen "
+            message += f"by more than its standard error for {counters.waited} checks"
+            self.reporter.note(message)
+            row = {"event": "stopped", "stage": stage.name, "images": counters.images, "message": message}
+            self._write_row(row)
+
+    def _stalled(self, stage: Stage) -> bool:
+        """Whether the label-free score has waited long enough to end the stage."""
+        return stage.patience is not None and self.counters.waited >= stage.patience
 
     def _keep(self, stage: Stage, seen: health.Health, score: Mapping[str, float | None], images: Tensor) -> None:
         """Write the candidate's weights and the sample grid."""
@@ -159,11 +179,15 @@ class Keeper:
         return tensors, about
 
     def _restart(self, trouble: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
-        """Roll back with a new seed: first to the last healthy checkpoint, then to the start of the stage."""
+        """Roll back with a new seed: first to the last healthy checkpoint, then to the start of the stage.
+
+        GaveUp when no restart is left; everything seen so far stays in the run folder.
+        """
         counters = self.counters
         number = len(counters.restarts) + 1
-        if number > RESTARTS:
-            raise GaveUp(f"{trouble}; restart {RESTARTS} of {RESTARTS} failed too")
+        if number > self.restarts:
+            tried = f"; restart {self.restarts} of {self.restarts} failed too" if self.restarts else ""
+            raise GaveUp(f"{trouble}{tried}")
         seed = counters.seed + 1000 * number
         record = {"images": counters.images, "trouble": trouble, "seed": seed}
         counters.restarts = [*counters.restarts, record]
@@ -182,7 +206,7 @@ class Keeper:
             self.room.to(self.device)
             self.room.prepare(self.data)
         message = f"{trouble}. Rolled back to {self.counters.images:,}, new seed {seed} "
-        message += f"(restart {number} of {RESTARTS})."
+        message += f"(restart {number} of {self.restarts})."
         self.reporter.warn(message)
         self._write_row({"event": "restart", "images": self.counters.images, "message": message})
         return restored

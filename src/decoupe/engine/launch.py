@@ -24,6 +24,8 @@ from decoupe.errors import Fault
 
 STOPPED = 75
 """Exit code of a worker that saved and stopped on a signal."""
+COLLAPSED = 76
+"""Exit code of a worker whose training collapsed for good."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def share_text(text: str, here: World) -> str:
 
 
 def spawn(devices: int, job: dict[str, Any], talk: bool) -> int:
-    """Run `decoupe.fit(**job)` in `devices` processes of this machine; returns 0, or STOPPED after a signal.
+    """Run `decoupe.fit(**job)` in `devices` processes of this machine; returns 0, STOPPED after a signal, or COLLAPSED.
 
     With `talk`, rank 0 shows its progress on the console.
 
@@ -157,7 +159,7 @@ def _watch(workers: list[subprocess.Popen[bytes]]) -> int:
     while True:
         codes = [worker.poll() for worker in workers]
         for rank, code in enumerate(codes):
-            if code not in (None, 0, STOPPED):
+            if code not in (None, 0, STOPPED, COLLAPSED):
                 raise Fault(
                     f"{len(workers)} processes to finish",
                     f"process {rank} ended with code {code}",

@@ -39,7 +39,7 @@ class Loop(Keeper):
     def _train(self, stage: Stage, target: Plan) -> None:
         """One stage, from where its counters stand to its end."""
         counters = self.counters
-        while target.progress(counters) < 1 and not self._stop:
+        while target.progress(counters) < 1 and not self._stalled(stage) and not self._stop:
             batch = self._draw(target.progress(counters))
             scalars: dict[str, Tensor] = {}
             for phase, module, optimiser in self._setup:
@@ -77,6 +77,7 @@ class Loop(Keeper):
             to_unit(self.data.backgrounds[patches], self.device),
             draw,
             progress,
+            counters.stage_images,
         )
 
     def _only(self, phase: Phase) -> None:
@@ -150,6 +151,7 @@ class Loop(Keeper):
         counters.stage += 1
         counters.step = counters.stage_images = counters.checks = 0
         counters.stage_seconds = 0.0
+        counters.best, counters.waited = None, 0
         if counters.stage == len(stages):
             counters.finished = True
             self._average = Average(self.room, (), 0.0)

@@ -6,8 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from decoupe.engine.launch import STOPPED
-from decoupe.errors import Fault, Interrupted
+from decoupe.engine.launch import COLLAPSED, STOPPED
+from decoupe.errors import Collapsed, Fault, Interrupted
 
 
 def main() -> int:
@@ -19,6 +19,8 @@ def main() -> int:
         fit(**json.loads(Path(sys.argv[1]).read_text()), reporter=console.reporter() if sys.argv[2] == "talk" else None)
     except Interrupted:
         return STOPPED
+    except Collapsed:  # the process that started this one says so, once
+        return COLLAPSED
     except Fault as fault:
         print(f"error: {fault}", file=sys.stderr)
         return fault.code

@@ -83,7 +83,9 @@ class Draw:
 class Batch:
     """One step's input on one rank (not a dataclass: Fabric would copy those field by field)."""
 
-    def __init__(self, indices: Tensor, images: Tensor, backgrounds: Tensor, draw: Draw, progress: float) -> None:
+    def __init__(
+        self, indices: Tensor, images: Tensor, backgrounds: Tensor, draw: Draw, progress: float, seen: int = 0
+    ) -> None:
         self.indices = indices
         """(B,) int64: positions of `images` in the training images."""
         self.images = images
@@ -94,6 +96,8 @@ class Batch:
         """Every random number a phase uses comes from here."""
         self.progress = progress
         """Share of the stage done, in [0, 1)."""
+        self.seen = seen
+        """Images seen in the stage before this step, over all processes."""
 
 
 class Phase(nn.Module, ABC):
@@ -140,6 +144,11 @@ class Stage:
     """Checks (health, label-free score, sample grid, checkpoint) during the stage, evenly spread."""
     watched_from: float = 0.3
     """Share of the stage after which collapse of what `segment` gives restarts it (before, networks are still raw)."""
+    patience: int | None = None
+    """End the stage when the label-free score has not risen by more than its standard error for that many checks.
+
+    Counted from `watched_from` on: the score of raw networks says nothing. None: never. Needs `candidate`.
+    """
 
 
 class Room(nn.Module, ABC):
