@@ -79,6 +79,10 @@ class Draw:
         """(batch, *shape) int64 uniform in [0, high)."""
         return self._mine(torch.randint(high, (self.batch * self._ranks, *shape), generator=self._generator))
 
+    def shared(self, high: int, *shape: int) -> Tensor:
+        """`shape` int64 on the CPU, uniform in [0, high): one choice for the whole step, the same in every process."""
+        return torch.randint(high, shape, generator=self._generator)
+
 
 class Batch:
     """One step's input on one rank (not a dataclass: Fabric would copy those field by field)."""
