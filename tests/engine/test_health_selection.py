@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from decoupe.engine.health import look
+from decoupe.engine.health import Health, look
 from decoupe.engine.runfolder import Candidate
 from decoupe.engine.seeding import image_indices, mix
 from decoupe.engine.selection import choose, flip_agreement, soft_iou
@@ -39,6 +39,65 @@ def test_a_small_object_is_no_collapse() -> None:
     mask = torch.zeros(4, 20, 20)
     mask[:, :3, :4] = 1
     assert look([_two(mask)]).trouble is None
+
+
+def _discs(move: float, sharp: float, n: int = 60, size: int = 48, radius: float = 0.27) -> torch.Tensor:
+    """(n, size, size): discs moved by up to `move` of the side, blurred by a sigmoid over 1 / `sharp` of it."""
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:size, :size] / size
+    masks = []
+    for _ in range(n):
+        cy, cx = 0.5 + rng.uniform(-move, move, 2)
+        masks.append(sharp * (radius * rng.uniform(0.95, 1.05) - np.hypot(y - cy, x - cx)))
+    return torch.tensor(np.stack(masks)).sigmoid()
+
+
+def test_dependence_and_confidence_against_loops() -> None:
+    probs = torch.rand(7, 3, 4, 5, generator=torch.Generator().manual_seed(2)).softmax(1)
+    between = total = most = 0.0
+    for k in range(3):
+        values = probs[:, k].double()
+        m = float(values.mean())
+        most += m * (1 - m)
+        total += float(((values - m) ** 2).mean())
+        between += float(np.mean([np.var(values[:, i, j].numpy()) for i in range(4) for j in range(5)]))
+    seen = look([probs[:4], probs[4:]])
+    assert seen.dependence == pytest.approx(between / total, rel=1e-6)
+    assert seen.confidence == pytest.approx(total / most, rel=1e-6) and seen.images == 7
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.05])
+@pytest.mark.parametrize("sharp", [1e4, 60.0])
+def test_one_mask_for_all_images_is_a_collapse(sharp: float, weight: float) -> None:
+    """Also when a little of each image still shines through."""
+    mask = (1 - weight) * _discs(0, sharp)[:1] + weight * _discs(0.15, sharp)
+    trouble = look([_two(mask)]).trouble
+    assert trouble is not None and "all images get the same mask" in trouble
+
+
+@pytest.mark.parametrize("sharp", [1e4, 100.0, 60.0])
+@pytest.mark.parametrize("move", [0.03, 0.1, 0.2])
+def test_centred_objects_that_move_a_little_are_no_collapse(move: float, sharp: float) -> None:
+    assert look([_two(_discs(move, sharp))]).trouble is None
+
+
+def test_the_same_soft_mask_is_not_judged_and_nor_are_few_images() -> None:
+    """A raw network gives nearly the same soft map to every image; it may still learn."""
+    noise = 0.02 * torch.rand(60, 48, 48, generator=torch.Generator().manual_seed(0))
+    soft = look([_two(0.4 + 0.2 * _discs(0, 8.0) + noise)])
+    assert soft.dependence < 0.02 and soft.confidence < 0.2 and soft.trouble is None
+    assert look([_two(_discs(0, 1e4, n=8))]).trouble is None
+    assert look([_two(torch.full((40, 8, 8), 0.6))]).confidence == 0
+
+
+def test_true_masks_of_photos_are_far_from_a_collapse(shared_data: Path) -> None:
+    from decoupe.data.catalogue import open_dataset
+
+    masks = []
+    for sample in [s for s in open_dataset(f"flowers17:{shared_data}/data/flowers17").samples if s.truth][:80]:
+        masks.append(torch.from_numpy((sample.mask() == 1)[::4, ::4].astype(np.float32))[:40, :40])
+    seen: Health = look([_two(torch.stack(masks))])
+    assert seen.trouble is None and seen.dependence > 0.4
 
 
 def test_soft_iou_against_loops() -> None:

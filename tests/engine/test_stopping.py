@@ -17,6 +17,7 @@ from decoupe.engine.runfolder import Run
 from decoupe.engine.tensors import load_tensors
 from decoupe.errors import Collapsed, Interrupted
 from decoupe.fit import fit
+from decoupe.report import story
 from tests.tiny import TINY, loop
 
 Score = Callable[[int], float]
@@ -82,7 +83,11 @@ def test_a_run_that_recovered_says_when_it_first_collapsed(
 
 
 def test_a_run_without_collapse_has_no_moment_of_it(tiny_run: Path) -> None:
-    assert Run.open(tiny_run).info["health"]["collapsed_at"] is None
+    run = Run.open(tiny_run)
+    assert run.info["health"]["collapsed_at"] is None
+    checks = [row for row in run.metrics() if "areas" in row]
+    assert checks and all(0 <= row["dependence"] <= 1 and 0 <= row["confidence"] <= 1 for row in checks)
+    assert "0 is one mask for all" in (tiny_run / "report.html").read_text()
 
 
 # ------------------------------------------------------------------ patience
@@ -126,6 +131,9 @@ def test_a_stage_ends_when_its_score_has_stopped_rising(
     assert len(events) == (end < 160)
     if events:
         assert events[0]["images"] == 48 + end and f"for {patience} checks" in events[0]["message"]
+        assert story.health(trainer.run, trainer.run.metrics())[1] == [
+            events[0]["message"][0].upper() + events[0]["message"][1:] + "."
+        ]
 
 
 def test_a_rise_within_the_standard_error_is_none(watched: None, tmp_path: Path) -> None:

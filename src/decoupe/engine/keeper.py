@@ -101,6 +101,8 @@ class Keeper:
             "seconds": round(counters.seconds, 3),
             "areas": {"hard": seen.hard, "soft": seen.soft},
             "entropy": seen.entropy,
+            "dependence": round(seen.dependence, 5),
+            "confidence": round(seen.confidence, 5),
             "score": score,
             "error": error,
             "healthy": seen.trouble is None,

@@ -120,12 +120,13 @@ def made(run: Run) -> list[tuple[str, str]]:
 
 
 def health(run: Run, rows: Sequence[dict[str, Any]]) -> tuple[str, list[str]]:
-    """(sentence, one line per restart)."""
+    """(sentence, one line per restart and per stage that stopped early)."""
     about = run.info.get("health") or {}
-    events = [str(row["message"]) for row in rows if row.get("event") == "restart" and row.get("message")]
+    told = [row for row in rows if row.get("event") in ("restart", "stopped") and row.get("message")]
+    events = [f"{str(row['message'])[:1].upper()}{str(row['message'])[1:].rstrip('.')}." for row in told]
     restarts = about.get("restarts") or []
-    if not events:
-        events = [f"At image {r.get('images', 0):,}: {r.get('trouble')}; new seed {r.get('seed')}." for r in restarts]
+    if not any(row["event"] == "restart" for row in told):
+        events += [f"At image {r.get('images', 0):,}: {r.get('trouble')}; new seed {r.get('seed')}." for r in restarts]
     sentence = str(about.get("sentence") or "not judged yet")
     return sentence[:1].upper() + sentence[1:] + ".", events
 
