@@ -33,6 +33,7 @@ FLAGS = {
     "name": {"--set", "--merge", "--from-masks"},
     "evaluate": {"--data", "--protocol", "--split", "--fit-on", "--matching", "--json"},
     "compare": {"--json"},
+    "embed": {"--out", "--kind", "--max-pixels"},
     "report": set(),
 }  # fmt: skip
 """The fixed names of the interface: changing one breaks somebody's script."""
@@ -42,7 +43,9 @@ MISUSES = [
     "segmnt runs/a photos --out masks",
     "data",
     "data chek photos",
-    "embed",
+    "embed runs/a photos",
+    "embed runs/a photos --out vectors.csv",
+    "embd runs/a photos --out vectors.npz",
     "fit",
     "fit independnce --images photos",
     "fit independence",
@@ -92,6 +95,7 @@ FAULTS = [
     "report runs/none",
     "evaluate runs/none --data masks:photos",
     "name runs/none",
+    "embed runs/none photos --out vectors.npz",
     "data check nothing",
     "fit independence --images nothing --run runs/new",
     "fit independence --run runs/none --resume",
@@ -134,7 +138,8 @@ def test_snapshots_hold_nothing_that_is_no_longer_asked() -> None:
 
 def test_verbs_and_their_flags_are_the_published_ones() -> None:
     assert list(VERBS) == [
-        "demo", "methods", "data check", "data synth", "fit", "segment", "name", "evaluate", "compare", "report",
+        "demo", "methods", "data check", "data synth", "fit", "segment", "name", "evaluate", "compare",
+        "embed", "report",
     ]  # fmt: skip
     for name, verb in VERBS.items():
         assert set(verb.parser().flags) - {"--help", "--debug"} == FLAGS[name], name

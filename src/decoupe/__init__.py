@@ -1,8 +1,9 @@
 """decoupe: segment images without pixel labels.
 
 `decoupe.fit(room, images=..., run=...)` trains, `decoupe.load(run)` loads a run whose `.segment(image)` gives
-`Regions`, `decoupe.segment(run, source, out, ...)` writes masks of a whole folder, `ROOMS` lists the methods. Each is
-imported when it is first used: `import decoupe` alone loads neither torch nor numpy.
+`Regions`, `decoupe.segment(run, source, out, ...)` writes masks of a whole folder, `decoupe.embed(run, source, out)`
+what the run learned about each image, `ROOMS` lists the methods. Each is imported when it is first used:
+`import decoupe` alone loads neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from decoupe.embed import embed
     from decoupe.fit import fit
     from decoupe.methods import ROOMS
     from decoupe.model import Model, load
@@ -20,13 +22,14 @@ if TYPE_CHECKING:
     from decoupe.types import Instance, Regions
 
 __version__ = "0.1.0"
-__all__ = ["ROOMS", "Instance", "Model", "Regions", "__version__", "fit", "load", "segment"]
+__all__ = ["ROOMS", "Instance", "Model", "Regions", "__version__", "embed", "fit", "load", "segment"]
 
 _HOMES = {
     "ROOMS": "decoupe.methods",
     "Instance": "decoupe.types",
     "Model": "decoupe.model",
     "Regions": "decoupe.types",
+    "embed": "decoupe.embed",
     "fit": "decoupe.fit",
     "load": "decoupe.model",
     "segment": "decoupe.segment",
@@ -35,7 +38,7 @@ _HOMES = {
 
 
 class _Package(ModuleType):
-    """Keeps `decoupe.fit` and `decoupe.segment` the functions although modules of these names exist."""
+    """Keeps `decoupe.embed`, `.fit` and `.segment` the functions although modules of these names exist."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):

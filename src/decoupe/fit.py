@@ -272,7 +272,8 @@ def finish(run: Run, loop: Loop, reporter: Reporter, trouble: str | None) -> Non
     if trouble is None:
         source = chosen and run.verify(str(chosen.path.relative_to(run.path)))
         tensors = load_tensors(source)[0] if source else loop.weights()
-        run.write_bytes("weights.safetensors", pack_tensors(tensors, about))
+        kept = {k: t for k, t in room.state_dict().items() if room.kept and k.startswith(room.kept)}
+        run.write_bytes("weights.safetensors", pack_tensors(kept | tensors, about))
     restarts = loop.counters.restarts
     first = restarts[0]["images"] if restarts else None if trouble is None else loop.counters.images
     sentence = _sentence(trouble, restarts, chosen, healthy)

@@ -37,6 +37,11 @@ def build_room(room: str, config: dict[str, Any], spec: dict[str, Any], where: s
     return ROOMS[room].room()(settings, data)
 
 
+def embedding_rooms() -> list[str]:
+    """Names of the rooms that define `embed`."""
+    return [name for name, entry in ROOMS.items() if entry.room().embed is not Room.embed]
+
+
 def _weights_file(run: Run, selection: Selection) -> Path:
     if selection == "selected":
         if "weights.safetensors" not in run.info["files"]:
@@ -80,15 +85,19 @@ class Model:
         self.room = build_room(run.info["room"], run.info["config"], run.info["spec"], f"{run.path}/run.json")
         self.spec = self.room.spec
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._fill(tensors)
+        self._missing = self._fill(tensors)
         self.room.to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
         self._groups = self._grouping()
         given = run.names or self.room.regions
         self.names: tuple[str, ...] = tuple(given[group[0]] for group in self._groups)
         """One name per region that `segment` returns (merged regions count once)."""
 
-    def _fill(self, tensors: dict[str, Tensor]) -> None:
-        own = self.room.state_dict()
+    def _fill(self, tensors: dict[str, Tensor]) -> bool:
+        """Take the weights; returns whether those that only `embed` needs are missing (an older run)."""
+        own, files = self.room.state_dict(), self.run.info["files"]
+        if self.room.kept and self.selection != "selected" and "weights.safetensors" in files:
+            stored, _ = load_tensors(self.run.verify("weights.safetensors"))
+            tensors = {k: t for k, t in stored.items() if k.startswith(self.room.kept)} | tensors
         wrong = {k for k, t in tensors.items() if k not in own or own[k].shape != t.shape}
         if not wrong:
             self.room.load_state_dict(tensors, strict=False)
@@ -99,6 +108,7 @@ class Model:
                 f"other tensors ({min(wrong)})",
                 "use the weights and run.json of one run",
             )
+        return bool(self.room.kept) and any(k.startswith(self.room.kept) and k not in tensors for k in own)
 
     def _grouping(self) -> list[list[int]]:
         merged = [sorted(group) for group in self.run.merges]
@@ -115,6 +125,33 @@ class Model:
         if len(self._groups) < probs.shape[1]:
             probs = torch.stack([probs[:, group].sum(1) for group in self._groups], 1)
         return np.asarray(probs.cpu().numpy())
+
+    @torch.inference_mode()
+    def embed_squares(self, squares: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """uint8 (B, C, S, S) -> float32 (B, D) per kind of embedding the room has. Fault if it has none.
+
+        Always in fp32: distances between embeddings are what they are for.
+        """
+        if self._missing:
+            status = str(self.run.info.get("status"))
+            raise Fault(
+                f"a run that stored what embeddings need at {self.run.path}",
+                "one made by an earlier version" if status == "done" else f"one whose status is {status}",
+                f"train it again with decoupe fit {self.room.NAME}",
+            )  # fmt: skip
+        found = self.room.embed(to_unit(squares, self.device))
+        if not found:
+            raise Fault(
+                f"a room with embeddings ({', '.join(embedding_rooms()) or 'none yet'})", f"a run of {self.room.NAME}",
+                "choose a run of one of them",
+            )  # fmt: skip
+        return {kind: np.asarray(values.float().cpu().numpy()) for kind, values in found.items()}
+
+    def embed(self, images: Sequence[Image]) -> dict[str, NDArray[np.float32]]:
+        """(N, D) float32 per kind of embedding of (H, W, C) uint8 images of any sizes. Fault if the room has none."""
+        if not images:
+            raise Fault("at least one image", "none", "pass one")
+        return self.embed_squares(np.stack([self.square(image) for image in images]))
 
     def square(self, image: Image) -> NDArray[np.uint8]:
         """(H, W, C) uint8 -> (C, S, S) uint8: the bands and the size the room was trained on."""

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from decoupe import __version__, console
-from decoupe.cli import data, evaluate, fit, segment, start
+from decoupe.cli import data, embed, evaluate, fit, segment, start
 from decoupe.cli.parser import Verb, unknown
 from decoupe.errors import Fault, Interrupted, UsageFault
 
@@ -26,6 +26,7 @@ VERBS: dict[str, Verb] = {
         segment.NAME,
         evaluate.EVALUATE,
         evaluate.COMPARE,
+        embed.VERB,
         evaluate.REPORT,
     )
 }

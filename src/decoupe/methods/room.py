@@ -192,6 +192,15 @@ class Room(nn.Module, ABC):
         """State-dict prefixes that `segment` needs; only these are stored in weights.safetensors. Default: all."""
         return ("",)
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """State-dict prefixes that `embed` needs beside `inference`; stored too, as they are when training ends."""
+        return ()
+
+    def embed(self, images: Tensor) -> Mapping[str, Tensor]:
+        """(B, C, H, W) float32 in [-1, 1] -> (B, D) float32 of each kind of embedding, by name. Default: none."""
+        return {}
+
     def score(self, images: Tensor) -> Tensor:
         """(B,): label-free quality of each image in [0, 1], used for selection. Default: agreement under flips."""
         from decoupe.engine.selection import flip_agreement
