@@ -6,6 +6,7 @@ that stand for no class (always wrong). Leading axes are kept, so a bootstrap of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -162,6 +163,21 @@ def bootstrap_difference(a: Counts, b: Counts, score: Score, n: int = 1000, seed
     if not len(a):
         return float("nan"), float("nan")
     return _interval(score(resample(a, n, seed)) - score(resample(b, n, seed)))
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a rate by Wilson (1927), of `successes` in `n` trials; (0, 1) without a trial.
+
+    With z = 1.96 and p = successes / n: (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"0 <= successes <= n, not {successes} of {n}")
+    if n == 0:
+        return 0.0, 1.0
+    z, p = 1.959963984540054, successes / n
+    middle, reach = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = (middle - reach) / (1 + z * z / n), (middle + reach) / (1 + z * z / n)
+    return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
 
 
 def _interval(values: Scores) -> tuple[float, float]:

@@ -9,7 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoupe.data.decode import conform, read_image, read_mask
-from decoupe.data.layouts.base import Dataset, Layout, Sample, file, folder, images, number, numbers, with_keys
+from decoupe.data.layouts.base import (
+    Dataset,
+    Layout,
+    Missing,
+    Sample,
+    file,
+    folder,
+    images,
+    number,
+    numbers,
+    with_keys,
+)
+from decoupe.errors import Fault
 from decoupe.types import VOID, Labels
 
 Reader = Callable[[Path], Labels]
@@ -60,6 +72,26 @@ def flowers102(root: Path) -> Dataset:
     samples = _samples(photos, painted, {"train": train, "val": val, "test": test}, segmented)
     rule = "mask = not pure blue in segmim; train, val, test = the official tstid, valid, trnid"
     return Dataset("flowers102", root, CLASSES, samples, rule)
+
+
+def categories(dataset: Dataset) -> NDArray[np.int64]:
+    """(N,) species of each sample, from 1: 80 images of each in a row (17 of them), or imagelabels.mat (102 of them).
+
+    Raises:
+        Fault: the data set is neither, or its labels are missing or do not reach all images.
+    """
+    ids = np.array([number(sample.image.stem) for sample in dataset.samples], dtype=np.int64)
+    if dataset.name == "flowers17":
+        return (ids - 1) // 80 + 1
+    if dataset.name != "flowers102":
+        raise Fault("flowers17 or flowers102", dataset.name, "choose a data set with species")
+    try:
+        (labels,) = numbers(file(dataset.root, "imagelabels.mat"), "labels")
+    except Missing as error:
+        raise Fault("flowers102 with imagelabels.mat", f"{dataset.root}: {error}", "complete the folder") from None
+    if len(ids) and not 1 <= ids.min() <= ids.max() <= len(labels):
+        raise Fault(f"images 1 to {len(labels)}, as imagelabels.mat has them", f"image {ids.max()}", "restore it")
+    return labels[ids - 1]
 
 
 LAYOUTS = {
