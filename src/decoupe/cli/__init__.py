@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from decoupe import __version__, console
-from decoupe.cli import data, embed, evaluate, fit, segment, start
+from decoupe.cli import data, embed, evaluate, fit, reproduce, segment, start
 from decoupe.cli.parser import Verb, unknown
 from decoupe.errors import Fault, Interrupted, UsageFault
 
@@ -28,6 +28,7 @@ VERBS: dict[str, Verb] = {
         evaluate.COMPARE,
         embed.VERB,
         evaluate.REPORT,
+        reproduce.REPRODUCE,
     )
 }
 """Every verb, in the order of `decoupe --help`."""

@@ -1,0 +1,97 @@
+"""Result rows as a sheet of words, the same on the terminal and in the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+NAMES = {
+    "iou": "IoU", "miou": "mIoU", "accuracy": "accuracy", "collapse_rate": "collapse rate", "deviation": "deviation",
+}  # fmt: skip
+FLIP = "per-image-flip"
+FLIPPED = ("iou", "accuracy")
+"""Metrics that are also shown under the best assignment for each image."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table in words."""
+
+    head: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def sheet(content: Mapping[str, Any]) -> Sheet:
+    """Our figures beside the text's: one line per row and selection, one where everything collapsed."""
+    columns: Sequence[str] = content["columns"]
+    results = content["results"]
+    flips = {(r["row"], r["selection"]): r for r in results if r["matching"] == FLIP}
+    extra = [c for c in FLIPPED if flips and c in columns]
+    head = ["row", "chosen", *(NAMES.get(c, c) for c in columns), *(f"{NAMES[c]} *" for c in extra)]
+    head += [f"text: {NAMES.get(c, c)}" for c in columns]
+    rows, before = [], ""
+    for row in (r for r in results if r["matching"] != FLIP):
+        if row["status"] == "collapsed" and row["row"] == before:
+            continue
+        flip = flips.get((row["row"], row["selection"]))
+        cells = [cell(row, column) for column in columns]
+        cells += [cell(flip, column) if flip else "" for column in extra]
+        text = [_text(row["text"].get(c)) if row["row"] != before else "" for c in columns]
+        name = row["row"] if row["row"] != before else ""
+        rows.append([name, "" if row["status"] == "collapsed" else row["selection"], *cells, *text])
+        before = row["row"]
+    return Sheet(head, rows, _notes(results, bool(extra)))
+
+
+def cell(row: Mapping[str, Any], column: str) -> str:
+    """`.734 ± .012`, `collapsed`, or for the rate of collapse `3 of 10 (11-60 %)`."""
+    lost = row.get("collapsed")
+    if column == "collapse_rate" and lost:
+        low, high = (round(100 * end) for end in lost["interval"])
+        return f"{lost['n']} of {lost['of']} ({low}-{high} %)"
+    value = row["metrics"].get(column)
+    if value is None:
+        return "collapsed" if row["status"] == "collapsed" else ""
+    spread = (row.get("spread") or {}).get(column)
+    return share(value) + (f" ± {share(spread)}" if spread is not None else "")
+
+
+def share(value: float) -> str:
+    """.734"""
+    return f"{value:.3f}".removeprefix("0")
+
+
+def _text(value: float | str | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else share(value)
+
+
+def _notes(results: Sequence[Mapping[str, Any]], flips: bool) -> list[str]:
+    notes = []
+    seen = set()
+    for row in results:
+        lost = row.get("collapsed")
+        if row["row"] in seen:
+            continue
+        seen.add(row["row"])
+        if lost and lost["n"]:
+            at = ", ".join("?" if images is None else f"{images:,}" for images in lost["at"])
+            notes.append(f"{row['row']}: {lost['n']} of {lost['of']} runs collapsed, at image {at}")
+            if lost["n"] < lost["of"]:
+                notes[-1] += f"; scores are of the other {lost['of'] - lost['n']}"
+        if row.get("note"):
+            notes.append(f"{row['row']}, the text: {row['note']}")
+    if flips:
+        notes.append(
+            "* regions matched anew for every image, as the text's authors do: an oracle that reads each label"
+        )
+        notes.append(
+            "chosen: selected without labels; last; oracle by these labels, only to know what the choice costs"
+        )
+    return list(dict.fromkeys(notes))
+
+
+def verdict(holds: bool | None) -> str:
+    """A claim's outcome in words."""
+    return "not decided" if holds is None else "holds" if holds else "does not hold"

@@ -1,0 +1,217 @@
+"""A tiny study from the command line to the report: shared runs, Ctrl-C, collapse, results, page."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shlex
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decoupe import console
+from decoupe.cli import main
+from decoupe.engine.runfolder import Run
+from decoupe.reproduce import TABLES
+from decoupe.reproduce.table import Claim, Row, Table, Variant, below, collapses
+from tests.report.test_report import Reader
+from tests.tiny import TINY
+
+HOSTILE = "<script>alert(1)</script>"
+SEEN = 48
+
+
+def variant(**options: Any) -> tuple[Variant, ...]:
+    tiny = {name: value for name, value in TINY["redraw"].items() if name not in ("images", "size")}
+    return (Variant("redraw", {"cpu": "study", "paper": "study"}, tiny | options),)
+
+
+PLAIN = Row("Plain", "plain", {"iou": 0.7, "accuracy": 0.8}, variant(), seeds=2)
+FIRST = Table(
+    "first", "what the first asks", "a text, Table I",
+    (PLAIN, Row("Bare", "bare", {"iou": "collapsed"}, variant(information="none"))),
+    (Claim("bare is worse", below("Bare", "Plain")),), ("iou", "accuracy", "collapse_rate"),
+)  # fmt: skip
+SECOND = Table(
+    "second", f"what the {HOSTILE} asks", f"a text, {HOSTILE}",
+    (PLAIN, Row(HOSTILE, "<b>all</b>", {"iou": 0.6}, variant(step="all"), note=HOSTILE)),
+    (Claim(f"it collapses {HOSTILE}", collapses(HOSTILE)),), ("iou", "accuracy", "collapse_rate"),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, synth: Path) -> Path:
+    """A folder with both tables done; in the second, what was not yet there has collapsed."""
+    folder = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        shutil.copytree(synth, folder / "data")
+        patch.setitem(TABLES, "first", FIRST)
+        patch.setitem(TABLES, "second", SECOND)
+        _without_collapse(patch)
+        assert main(f"reproduce first --data synth:data --images-seen {SEEN} --json first.json".split()) == 0
+        patch.setattr("decoupe.engine.health.FULL", 0.1)
+        patch.setattr("decoupe.engine.keeper.PATIENCE", 0)
+        assert main(f"reproduce second --data synth:data --images-seen {SEEN} --json second.json".split()) == 0
+    return folder
+
+
+def _without_collapse(patch: pytest.MonkeyPatch) -> None:
+    """So short a run learns nothing; what collapse is has its tests elsewhere."""
+    patch.setattr("decoupe.engine.health.FULL", 2.0)
+    patch.setattr("decoupe.engine.health.FROZEN", -1.0, raising=False)
+
+
+def load(study: Path, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((study / f"{name}.json").read_text())
+    return content
+
+
+def test_json_has_every_row_selection_and_matching_with_the_texts_figures(study: Path) -> None:
+    content = load(study, "first")
+    assert content == json.loads((study / "runs/reproduce/cpu/first/results.json").read_text())
+    rows = content["results"]
+    assert [(r["row"], r["matching"], r["selection"]) for r in rows] == [
+        (row, matching, selection)
+        for row in ("Plain", "Bare")
+        for matching in ("hungarian", "per-image-flip")
+        for selection in ("last", "selected", "oracle")
+    ]
+    for row in rows:
+        assert row["observed"] == ["image"] and row["n_images"] == 8 and row["status"] == "done"
+        assert {"iou", "accuracy", "miou", "collapse_rate"} <= set(row["metrics"])
+        assert row["uses_labels"] == (row["selection"] == "oracle" or row["matching"] == "per-image-flip")
+        assert row["text"] == ({"iou": 0.7, "accuracy": 0.8} if row["row"] == "Plain" else {"iou": "collapsed"})
+    assert {"source", "scale", "data", "split", "trained_on", "about", "command", "date", "claims"} <= set(content)
+    assert "8 images" in content["trained_on"] and "no splits" in content["trained_on"]
+    assert shlex.split(content["command"])[:3] == ["decoupe", "reproduce", "first"]
+
+
+def test_figures_are_means_over_seeds_of_what_evaluate_says(study: Path) -> None:
+    from decoupe.evaluate.run import evaluate
+
+    rows = [r for r in load(study, "first")["results"] if r["row"] == "Plain"]
+    runs = [study / "runs/reproduce/cpu" / seed["run"] for seed in rows[0]["seeds"]]
+    assert len(runs) == 2 and [Run.open(run).info["seed"] for run in runs] == [0, 1]
+    for matching in ("hungarian", "per-image-flip"):
+        truth = [evaluate(run, f"synth:{study / 'data'}", matching=matching)["results"] for run in runs]
+        for number, selection in enumerate(("last", "selected", "oracle")):
+            row = next(r for r in rows if r["matching"] == matching and r["selection"] == selection)
+            if selection == "oracle" and matching == "per-image-flip":
+                continue  # both columns speak of one snapshot: the oracle's of the honest matching
+            for name in ("iou", "accuracy", "miou"):
+                values = [one[number]["metrics"][name] for one in truth]
+                assert row["metrics"][name] == pytest.approx(sum(values) / 2, abs=2e-6)
+                deviation = abs(values[0] - values[1]) / math.sqrt(2)
+                assert row["spread"][name] == pytest.approx(deviation, abs=2e-6)
+
+
+def test_runs_are_shared_between_tables(study: Path) -> None:
+    runs = sorted(p.name for p in (study / "runs/reproduce/cpu/runs").iterdir() if not p.is_symlink())
+    assert len(runs) == 2 + 1 + 1  # plain twice, bare, and all redrawn
+    seeds = [row["seeds"] for row in load(study, "second")["results"] if row["row"] == "Plain"]
+    assert seeds[0] == [row["seeds"] for row in load(study, "first")["results"] if row["row"] == "Plain"][0]
+    infos = [Run.open(study / "runs/reproduce/cpu/runs" / name).info for name in runs]
+    assert all(info["settings"]["restarts"] == 0 for info in infos)
+    assert len({info["precision"] for info in infos}) == 1
+
+
+def test_a_collapse_is_a_result_and_says_when(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = load(study, "second")
+    lost = [row for row in content["results"] if row["row"] == HOSTILE]
+    assert lost and all(row["status"] == "collapsed" and row["metrics"]["iou"] is None for row in lost)
+    counted = lost[0]["collapsed"]
+    assert counted["n"] == counted["of"] == 1 and 0 < counted["at"][0] <= SEEN and counted["rate"] == 1.0
+    assert counted["interval"][0] == pytest.approx(0.2065, abs=1e-3)  # Wilson, 1 of 1
+    assert not lost[0]["seeds"][0]["metrics"] and lost[0]["seeds"][0]["status"] == "collapsed"
+    kept = [row for row in content["results"] if row["row"] == "Plain"]
+    assert all(row["status"] == "done" for row in kept)
+    assert content["claims"] == [{"claim": f"it collapses {HOSTILE}", "holds": True}]
+    from decoupe.cli.reproduce import show
+
+    show(content)
+    text = capsys.readouterr().out
+    assert f"runs collapsed, at image {counted['at'][0]:,}" in text and "holds" in text
+
+
+def test_curves_are_those_of_the_snapshots(study: Path) -> None:
+    content = load(study, "first")
+    for curve in content["curves"]:
+        run = Run.open(study / "runs/reproduce/cpu/runs" / curve["run"])
+        assert [point["images"] for point in curve["points"]] == [c.images for c in run.candidates()]
+        assert all(0 <= point["iou"] <= 1 and 0 <= point["accuracy"] <= 1 for point in curve["points"])
+        assert curve["areas"] and all(abs(sum(check["hard"]) - 1) < 1e-6 for check in curve["areas"])
+
+
+def test_a_repeat_costs_nothing(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(study, tmp_path / "copy", symlinks=True))
+    monkeypatch.chdir(copy)
+    monkeypatch.setitem(TABLES, "first", FIRST)
+
+    def never(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("decoupe.reproduce.runs.fit", never)
+    monkeypatch.setattr("decoupe.reproduce.scores.segment_all", never)
+    assert main(f"reproduce first --data synth:data --images-seen {SEEN} --json again.json".split()) == 0
+    assert load(copy, "again")["results"] == load(copy, "first")["results"]
+    assert "look   runs/reproduce/cpu/first/report.html" in capsys.readouterr().out
+
+
+def test_ctrl_c_stops_in_a_run_and_the_printed_command_goes_on(
+    synth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A real signal in the second run; then the command that was printed; the same figures as without it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(TABLES, "first", FIRST)
+    _without_collapse(monkeypatch)
+    stages: list[str] = []
+
+    class Impatient(console.Plain):
+        def stage(self, name: str, total_images: int | None, minutes: float | None) -> None:
+            stages.append(name)
+            if len(stages) == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(console, "reporter", Impatient)
+    command = f"reproduce first --data synth:{synth} --images-seen {SEEN} --out study --json scores.json"
+    assert main(command.split()) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    found = re.fullmatch(r"\^C saved at image (\d+)\. Resume: decoupe (.*)", last)
+    assert found and 0 < int(found[1]) < SEEN and not Path("scores.json").exists()
+    runs = Path("study/runs")
+    begun = {p.name: Run.open(p).info["status"] for p in runs.iterdir() if not p.is_symlink()}
+    assert sorted(begun.values()) == ["done", "training"]
+    assert main(shlex.split(found[2])) == 0
+    assert len(stages) == 4  # the first run was not fitted again
+    interrupted = json.loads(Path("scores.json").read_text())
+    assert main(f"reproduce first --data synth:{synth} --images-seen {SEEN} --out other --json other.json".split()) == 0
+    straight = json.loads(Path("other.json").read_text())
+    assert [r["metrics"] for r in interrupted["results"]] == [r["metrics"] for r in straight["results"]]
+
+
+def test_the_page_is_one_quiet_file_deaf_to_hostile_names(study: Path) -> None:
+    pages = {}
+    for name in ("first", "second"):
+        page = study / "runs/reproduce/cpu" / name / "report.html"
+        assert page.stat().st_size < 2_000_000
+        pages[name] = reader = Reader(page.read_text(encoding="utf-8"))
+        assert not reader.all("script") and not any("style" in attributes for _, attributes in reader.found)
+        policy = next(m["content"] for m in reader.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+        assert "default-src 'none'" in policy and "unsafe" not in policy
+        for _, attributes in reader.found:
+            assert not [key for key in attributes if key.startswith("on")]
+            for key in ("src", "href"):
+                assert attributes.get(key, "data:").startswith("data:")
+    text = "".join(pages["second"].text)
+    assert HOSTILE in text and "<b>all</b>" in text and "collapsed at image" in text
+    assert str(study) not in text
+    assert len(pages["first"].all("img")) == 3  # one sheet of masks per run
+    assert "Our figures beside the text's" in "".join(pages["first"].text)

@@ -1,0 +1,158 @@
+"""The registry of tables: complete, consistent, and made of settings that the rooms have."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decoupe.cli import main
+from decoupe.data.catalogue import open_dataset
+from decoupe.errors import Fault, UsageFault
+from decoupe.methods import ROOMS
+from decoupe.reproduce import SCALES, TABLES, Table
+from decoupe.reproduce.runs import folder_name, training_images
+from decoupe.reproduce.sheet import NAMES
+from decoupe.reproduce.table import Claim, Row, Variant, as_good, below, collapses, less_often, never_collapses
+from tests import snapshots
+
+EVERY = list(TABLES.values())
+ROWS = [(table, row) for table in EVERY for row in table.rows]
+
+
+def test_names_are_what_is_typed_and_unique() -> None:
+    assert list(TABLES) == [table.name for table in EVERY]
+    assert {f"redraw-{n}" for n in ("attention", "constraint", "regularisers", "robustness", "embeddings")} <= set(
+        TABLES
+    )
+    for table in EVERY:
+        for field in ("name", "short"):
+            assert len({getattr(row, field) for row in table.rows}) == len(table.rows) >= 2, table.name
+        assert table.line and table.source and set(table.columns) <= set(NAMES)
+
+
+@pytest.mark.parametrize(("table", "row"), ROWS, ids=lambda one: one.name)
+def test_every_row_has_figures_of_the_text_and_fits_its_figures(table: Table, row: Row) -> None:
+    assert row.text and len(row.short) <= 14 and row.seeds >= 1
+    assert set(row.text) <= set(table.columns)
+    for value in row.text.values():
+        assert value == "collapsed" or (isinstance(value, float) and 0 <= value <= 1)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(("table", "row"), ROWS, ids=lambda one: one.name)
+def test_options_are_settings_of_the_room_at_both_scales(table: Table, row: Row, scale: str) -> None:
+    for variant in row.variants:
+        config = variant.config(scale)
+        assert isinstance(config, ROOMS[variant.room].config())
+        assert dataclasses.asdict(variant.config(scale, 4_000)).keys() == dataclasses.asdict(config).keys()
+        assert not set(variant.all_options(scale, None)) & {"images", "size"}  # fit has arguments of these names
+
+
+def test_an_option_that_the_room_does_not_have_is_refused() -> None:
+    with pytest.raises(Fault, match="attention"):
+        Variant("redraw", {"cpu": "study", "paper": None}, {"attention": False}).config("cpu")
+    with pytest.raises(UsageFault, match="a room"):
+        Variant("redrow", {"cpu": None, "paper": None}).config("cpu")
+
+
+def row_of(table: str, name: str) -> Row:
+    return next(row for row in TABLES[table].rows if row.name == name)
+
+
+def test_the_settings_are_those_of_the_text() -> None:
+    def config(table: str, name: str, scale: str = "paper", images: int | None = None) -> Any:
+        return row_of(table, name).variants[0].config(scale, images)
+
+    off = config("redraw-attention", "Off G and D Attention")
+    assert not off.attention_generator and not off.attention_discriminator
+    off = config("redraw-attention", "Off Generator Attention")
+    assert not off.attention_generator and off.attention_discriminator
+    assert config("redraw-constraint", "Full Image Generation").step == "all"
+    bare = config("redraw-constraint", "No Conservation of Region Information")
+    assert bare.information == "none" and bare.regulariser == "none"
+    assert row_of("redraw-constraint", "No Conservation of Region Information").seeds == 3
+    for name, kind in (("MSE", "mse"), ("Rectified MSE", "rectified"), ("Concrete PDF", "concrete")):
+        alone = config("redraw-regularisers", name)
+        assert (alone.regulariser, alone.regulariser_weight, alone.information) == (kind, 100.0, "none")
+        assert alone.regulariser_images is None
+    hybrid = config("redraw-regularisers", "Hybrid")
+    assert (hybrid.regulariser, hybrid.regulariser_weight, hybrid.information) == ("concrete", 30.0, "regressor")
+    assert hybrid.regulariser_images == 5_000 * hybrid.batch
+    assert config("redraw-regularisers", "Hybrid", "cpu", 8_000).regulariser_images == 2_000
+    assert config("redraw-robustness", "Hybrid", "paper", 40_000).regulariser_images == 10_000
+
+
+def test_equal_settings_are_one_run_wherever_they_are_asked_for(synth: Path) -> None:
+    images = training_images(open_dataset(f"synth:{synth}"))
+
+    def name(table: str, row: str, seed: int = 0, seen: int | None = None) -> str:
+        return folder_name(row_of(table, row).variants[0], "cpu", images, seen, seed)
+
+    baselines = {name(table.name, row.name) for table, row in ROWS if row.name == "Original Model"}
+    assert len(baselines) == 1
+    assert name("redraw-regularisers", "Hybrid") == name("redraw-robustness", "Hybrid")
+    everything = [name(table.name, row.name) for table, row in ROWS if row.variants]
+    assert len(set(everything)) == 10 and all(one.endswith("-s0") for one in everything)
+    assert name("redraw-attention", "Original Model", 1) == baselines.pop()[:-1] + "1"
+    assert name("redraw-attention", "Original Model", 0, 640) != name("redraw-attention", "Original Model")
+
+
+def result(name: str, iou: float | None, doubt: float | None = None, lost: tuple[int, int] = (0, 1)) -> dict[str, Any]:
+    return {
+        "row": name, "selection": "selected", "matching": "hungarian", "metrics": {"iou": iou},
+        "uncertainty": {"iou": doubt}, "collapsed": {"n": lost[0], "of": lost[1], "rate": lost[0] / lost[1]},
+    }  # fmt: skip
+
+
+def test_claims_hold_fail_or_are_left_open() -> None:
+    rows = {
+        name: [result(name, *rest)]
+        for name, *rest in (
+            ("high", 0.7, 0.03), ("low", 0.5, 0.03), ("near", 0.68, 0.03), ("gone", None, None, (3, 3)),
+            ("half", 0.6, 0.03, (2, 4)),
+        )
+    }  # fmt: skip
+    assert below("low", "high")(rows) is True and below("high", "low")(rows) is False
+    assert below("near", "high")(rows) is None  # within chance
+    assert below("gone", "high")(rows) is True and below("high", "gone")(rows) is None
+    assert below("absent", "high")(rows) is None
+    assert as_good("low", "high")(rows) is False and as_good("high", "low")(rows) is True
+    assert as_good("near", "high", margin=0.1)(rows) is True and as_good("gone", "high")(rows) is None
+    assert collapses("gone")(rows) is True and collapses("half")(rows) is False
+    assert collapses("half", in_all=False)(rows) is True and collapses("absent")(rows) is None
+    assert never_collapses("high", "low")(rows) is True and never_collapses("high", "half")(rows) is False
+    assert less_often("high", "half")(rows) is True and less_often("gone", "half")(rows) is False
+
+
+@pytest.mark.parametrize("table", EVERY, ids=lambda table: table.name)
+def test_no_claim_is_decided_without_runs(table: Table) -> None:
+    claims: tuple[Claim, ...] = table.claims
+    assert claims and all(claim.check({row.name: [] for row in table.rows}) is None for claim in claims)
+
+
+def test_the_list_names_them_all(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["reproduce", "--list"])
+    text = capsys.readouterr().out
+    assert code == 0 and all(name in text for name in TABLES)
+    snapshots.check("reproduce", "reproduce --list", text, code)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("reproduce", "expected a table, got none; see decoupe reproduce --list"),
+        ("reproduce redraw-atention", "did you mean redraw-attention?"),
+        ("reproduce redraw-attention", "expected --data NAME:PATH, got none; give --data flowers17:PATH"),
+        ("reproduce redraw-attention --data photos", "expected --data NAME:PATH"),
+        ("reproduce redraw-attention --list", "--list alone"),
+        ("reproduce redraw-attention --data synth:x --scale large", "--scale cpu|paper"),
+        ("reproduce redraw-attention --data synth:x --seeds 0", "--seeds between"),
+    ],
+)
+def test_misuse_is_one_line(command: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command.split()) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and words in error
