@@ -27,7 +27,7 @@ FLAGS = {
     "data synth": {"--out", "--n", "--kind", "--size", "--seed", "--channels"},
     "fit": {
         "--images", "--boxes", "--backgrounds", "--run", "--images-seen", "--minutes", "--seed", "--preset",
-        "--precision", "--devices", "--nodes", "--max-pixels", "--restarts", "--resume",
+        "--precision", "--devices", "--nodes", "--max-pixels", "--restarts", "--seeds", "--resume",
     },
     "segment": {"--out", "--format", "--max-pixels"},
     "name": {"--set", "--merge", "--from-masks"},
@@ -35,7 +35,6 @@ FLAGS = {
     "compare": {"--json"},
     "embed": {"--out", "--kind", "--max-pixels"},
     "report": set(),
-    "reproduce": {"--list", "--data", "--scale", "--out", "--seeds", "--images-seen", "--json"},
 }  # fmt: skip
 """The fixed names of the interface: changing one breaks somebody's script."""
 
@@ -64,6 +63,10 @@ MISUSES = [
     "fit independence --images photos --minutes nan",
     "fit independence --images photos --images-seen 1.5",
     "fit independence --images photos --seed -1",
+    "fit independence --images photos --restarts -1",
+    "fit independence --images photos --seeds 3",
+    "fit independence --images photos --run s --seeds 0",
+    "fit independence --run s --seeds 3 --resume",
     "fit independence --images photos extra",
     "fit independence --images photos --nodes 3",
     "fit baselines --images photos --kind kmean",
@@ -140,7 +143,7 @@ def test_snapshots_hold_nothing_that_is_no_longer_asked() -> None:
 def test_verbs_and_their_flags_are_the_published_ones() -> None:
     assert list(VERBS) == [
         "demo", "methods", "data check", "data synth", "fit", "segment", "name", "evaluate", "compare",
-        "embed", "report", "reproduce",
+        "embed", "report",
     ]  # fmt: skip
     for name, verb in VERBS.items():
         assert set(verb.parser().flags) - {"--help", "--debug"} == FLAGS[name], name

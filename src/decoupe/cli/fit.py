@@ -53,6 +53,12 @@ def flags(parser: Parser) -> None:
         help="stop after M minutes; the first limit counts",
     )
     add("--seed", metavar="S", type=whole("--seed", 0, 2**31 - 1), help="seed of everything random (default: 0)")
+    add(
+        "--seeds",
+        metavar="N",
+        type=whole("--seeds", 1, 10_000),
+        help="N runs with the seeds S, S+1, ... in the folders RUN-sS, ...; the same command again goes on with them",
+    )
     add("--preset", metavar="NAME", type=filled("--preset"), help="settings by name; other options override it")
     add(
         "--precision",
@@ -216,6 +222,8 @@ def run(given: argparse.Namespace) -> None:
     if not given.resume and given.images is None:
         raise UsageFault("--images PATH", "none", "name a folder of photos, a glob, a CSV manifest or NAME:PATH")
     _check_nodes(given.nodes)
+    if given.seeds is not None:
+        _check_seeds(given)
     reporter = console.reporter()
     try:
         if given.resume:
@@ -224,13 +232,18 @@ def run(given: argparse.Namespace) -> None:
         from decoupe.engine.launch import world
         from decoupe.fit import fit, shell_command
 
-        model = fit(
-            given.room, given.images, run=given.run, boxes=given.boxes, backgrounds=given.backgrounds,
-            images_seen=given.images_seen, minutes=given.minutes, seed=given.seed or 0, preset=given.preset,
-            precision=given.precision, devices=given.devices, max_pixels=given.max_pixels, resume=given.resume,
-            restarts=RESTARTS if given.restarts is None else given.restarts,
-            command=shell_command(), reporter=reporter, **given.options,
+        shared: dict[str, Any] = dict(
+            run=given.run, boxes=given.boxes, backgrounds=given.backgrounds, images_seen=given.images_seen,
+            minutes=given.minutes, seed=given.seed or 0, preset=given.preset, precision=given.precision,
+            devices=given.devices, max_pixels=given.max_pixels, command=shell_command(), reporter=reporter,
+            restarts=RESTARTS if given.restarts is None else given.restarts, **given.options,
         )  # fmt: skip
+        if given.seeds is not None:
+            from decoupe.seeds import fit_seeds
+
+            _show_seeds(given.run, fit_seeds(given.room, given.images, seeds=given.seeds, **shared))
+            return
+        model = fit(given.room, given.images, resume=given.resume, **shared)
     finally:
         if isinstance(reporter, console.Bars):
             reporter.close()
@@ -239,6 +252,26 @@ def run(given: argparse.Namespace) -> None:
     report = model.run.path / "report.html"
     console.line(f"look   {report if report.exists() else model.run.path}")
     console.line(f"next   decoupe segment {model.run.path} NEW_PHOTOS --out masks")
+
+
+def _check_seeds(given: argparse.Namespace) -> None:
+    if given.resume:
+        raise UsageFault("--seeds without --resume", "both", "repeat the same command: it goes on with its runs")
+    if given.run is None:
+        raise UsageFault("--run NAME with --seeds", "none", "name the runs: NAME-s0, NAME-s1, ... are made")
+    if given.nodes > 1:
+        raise UsageFault("--seeds on one machine", f"--nodes {given.nodes}", "leave --nodes out")
+
+
+def _show_seeds(run: str, content: dict[str, Any]) -> None:
+    """The table of a study over seeds."""
+    from decoupe.seeds import lines
+
+    rows, sentences = lines(content)
+    console.table(rows)
+    for sentence in sentences:
+        console.line(f"  {sentence}")
+    console.line(f"look   {run}-seeds.json, {run}-s*/report.html")
 
 
 def _say_what_is_ignored(given: argparse.Namespace, reporter: Reporter) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,11 +126,7 @@ def spawn(devices: int, job: dict[str, Any], talk: bool) -> int:
         }
         base.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
         workers = [
-            subprocess.Popen(
-                [sys.executable, "-m", "decoupe.engine.worker", f"{folder}/job.json", "talk" if talk else "quiet"],
-                env=base | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-                start_new_session=True,  # signals come from this process, once
-            )
+            _start(Path(folder) / "job.json", talk, base | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
             for rank in range(devices)
         ]
         try:
@@ -140,6 +136,56 @@ def spawn(devices: int, job: dict[str, Any], talk: bool) -> int:
             for worker in workers:
                 worker.kill()
                 worker.wait()
+
+
+def _start(job: Path, talk: bool, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """A worker on a job file; in a session of its own, so that signals come from this process, once."""
+    command = [sys.executable, "-m", "decoupe.engine.worker", str(job), "talk" if talk else "quiet"]
+    return subprocess.Popen(command, env=environment, start_new_session=True)
+
+
+def spread(jobs: Sequence[dict[str, Any]], places: Sequence[dict[str, str]], ended: Callable[[int, int], None]) -> bool:
+    """Run `decoupe.fit(**job)` for every job, each in a process alone, one at a time in each of `places`.
+
+    A place is what its process finds in its environment. `ended(index of the job, exit code)` after each. Returns
+    whether a signal stopped it: no job is begun then, and those at work save. Fault when a process dies.
+    """
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // len(places)))}
+    waiting = list(range(len(jobs)))
+    running: dict[int, tuple[int, subprocess.Popen[bytes]]] = {}
+    workers: list[subprocess.Popen[bytes]] = []
+    stopped = False
+
+    def stop(number: int, frame: Any) -> None:
+        nonlocal stopped
+        stopped = True
+        for worker in workers:
+            worker.send_signal(signal.SIGINT)
+
+    with tempfile.TemporaryDirectory(prefix="decoupe-") as folder, handling(stop):
+        try:
+            while running or (waiting and not stopped):
+                for place in range(len(places)):
+                    if waiting and not stopped and place not in running:
+                        index, file = waiting.pop(0), Path(folder) / f"{place}.json"
+                        file.write_text(json.dumps(jobs[index]))
+                        workers.append(_start(file, False, threads | os.environ | places[place]))
+                        running[place] = index, workers[-1]
+                time.sleep(0.1)
+                for place, (index, worker) in list(running.items()):
+                    if (code := worker.poll()) is None:
+                        continue
+                    del running[place]
+                    workers.remove(worker)
+                    if code not in (0, STOPPED, COLLAPSED) and not stopped:
+                        raise Fault("a run to finish", f"one that ended with code {code}", "see the line above")
+                    stopped = stopped or code == STOPPED
+                    ended(index, code)
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.wait()
+    return stopped
 
 
 @contextlib.contextmanager
