@@ -35,6 +35,7 @@ FLAGS = {
     "compare": {"--json"},
     "embed": {"--out", "--kind", "--max-pixels"},
     "report": set(),
+    "reproduce": {"--list", "--data", "--scale", "--out", "--seeds", "--images-seen", "--json"},
 }  # fmt: skip
 """The fixed names of the interface: changing one breaks somebody's script."""
 
@@ -143,7 +144,7 @@ def test_snapshots_hold_nothing_that_is_no_longer_asked() -> None:
 def test_verbs_and_their_flags_are_the_published_ones() -> None:
     assert list(VERBS) == [
         "demo", "methods", "data check", "data synth", "fit", "segment", "name", "evaluate", "compare",
-        "embed", "report",
+        "embed", "report", "reproduce",
     ]  # fmt: skip
     for name, verb in VERBS.items():
         assert set(verb.parser().flags) - {"--help", "--debug"} == FLAGS[name], name
