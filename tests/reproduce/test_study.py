@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -16,8 +17,12 @@ import pytest
 
 from decoupe import console
 from decoupe.cli import main
+from decoupe.data.catalogue import open_dataset
+from decoupe.engine.progress import Silent
 from decoupe.engine.runfolder import Run
+from decoupe.errors import Fault
 from decoupe.reproduce import TABLES
+from decoupe.reproduce.runs import Fitting, folder_name, training_images
 from decoupe.reproduce.table import Claim, Row, Table, Variant, below, collapses
 from tests.report.test_report import Reader
 from tests.tiny import TINY
@@ -137,6 +142,9 @@ def test_a_collapse_is_a_result_and_says_when(study: Path, capsys: pytest.Captur
     show(content)
     text = capsys.readouterr().out
     assert f"runs collapsed, at image {counted['at'][0]:,}" in text and "holds" in text
+    lines = text.splitlines()
+    assert sum(line.startswith("  Plain ") for line in lines) == 1  # its other selections stand below it
+    assert [line.split()[1:3] for line in lines if line.startswith(f"  {HOSTILE} ")] == [["collapsed", "collapsed"]]
 
 
 def test_curves_are_those_of_the_snapshots(study: Path) -> None:
@@ -165,6 +173,7 @@ def test_a_repeat_costs_nothing(
     assert "look   runs/reproduce/cpu/first/report.html" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_in_a_run_and_the_printed_command_goes_on(
     synth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,6 +204,17 @@ def test_ctrl_c_stops_in_a_run_and_the_printed_command_goes_on(
     assert main(f"reproduce first --data synth:{synth} --images-seen {SEEN} --out other --json other.json".split()) == 0
     straight = json.loads(Path("other.json").read_text())
     assert [r["metrics"] for r in interrupted["results"]] == [r["metrics"] for r in straight["results"]]
+
+
+def test_a_run_stopped_before_it_began_is_begun_anew_and_trouble_is_no_collapse(synth: Path, tmp_path: Path) -> None:
+    images = training_images(open_dataset(f"synth:{synth}"))
+    fitting = Fitting(tmp_path, "cpu", images, 16, Silent())
+    one = PLAIN.variants[0]
+    Run.create(tmp_path / "runs" / folder_name(one, "cpu", images, 16, 0), "redraw")
+    assert fitting.run(one, 0).info["status"] == "done"
+    assert json.loads((tmp_path / "study.json").read_text())["precision"] in ("bf16", "fp32")
+    with pytest.raises(Fault, match="minutes between"):
+        fitting.run(dataclasses.replace(one, settings={"minutes": -1.0}), 0)
 
 
 def test_the_page_is_one_quiet_file_deaf_to_hostile_names(study: Path) -> None:

@@ -116,7 +116,9 @@ def _again(given: argparse.Namespace) -> str:
 def show(content: Mapping[str, Any]) -> None:
     """Our figures beside the text's, what they rest on, and which conclusions hold."""
     found = sheet(content)
-    console.table([found.head, *found.rows])
+    names = ["", *(row[0] for row in found.rows)]
+    rows = [["" if row[0] == before else row[0], *row[1:]] for before, row in zip(names, found.rows, strict=False)]
+    console.table([found.head, *rows])
     for note in found.notes:
         console.line(f"  {note}")
     for claim in content["claims"]:

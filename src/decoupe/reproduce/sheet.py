@@ -39,8 +39,7 @@ def sheet(content: Mapping[str, Any]) -> Sheet:
         cells = [cell(row, column) for column in columns]
         cells += [cell(flip, column) if flip else "" for column in extra]
         text = [_text(row["text"].get(c)) if row["row"] != before else "" for c in columns]
-        name = row["row"] if row["row"] != before else ""
-        rows.append([name, "" if row["status"] == "collapsed" else row["selection"], *cells, *text])
+        rows.append([row["row"], "" if row["status"] == "collapsed" else row["selection"], *cells, *text])
         before = row["row"]
     return Sheet(head, rows, _notes(results, bool(extra)))
 
