@@ -65,20 +65,11 @@ def test_margins_and_one_side() -> None:
     assert float(losses.batch_area_penalty(mean, 0.25)) == pytest.approx(0.1**2)
 
 
-def test_equation_8_is_continuous_with_the_printed_coefficients() -> None:
-    for x in (-0.9, -0.2501, -0.25, -0.1, 0.0, 0.1, 0.2499, 0.25, 0.7):
-        expected = 4 * x * x if abs(x) < 0.25 else abs(x)
-        assert float(losses.smooth_l1(torch.tensor([x], dtype=torch.float64))) == pytest.approx(expected, abs=1e-12)
-    below, above = (losses.smooth_l1(torch.tensor([x], dtype=torch.float64)) for x in (0.25 - 1e-9, 0.25 + 1e-9))
-    assert float(above - below) == pytest.approx(0, abs=1e-7)
-
-
 @pytest.mark.parametrize(
     "loss",
     [
         losses.generator_paper,
         losses.generator_nonsaturating,
-        losses.smooth_l1,
         lambda x: losses.area_penalty(x.sigmoid(), 0.25, 0.05),
         lambda x: losses.discriminator_paper(x, x.flip(0)),
     ],

@@ -77,7 +77,7 @@ class Config:
     rounds: int = 4
     """Rounds of distillation: the first learns from the teachers, each later one from the student so far."""
     snap: bool = True
-    """Draw the targets to the edges of their photos before a student learns them (no labels; see snap.py)."""
+    """Draw the targets to the edges of their photos before a student learns them (no labels; see snapping.py)."""
     target_images: int = 4096
     """Photos for which targets are computed; of larger collections a random part."""
     student_images: int = 9_600

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -68,10 +67,3 @@ def _excess(distance: Tensor, margin: float, one_sided: bool) -> Tensor:
     if one_sided:
         return F.relu(distance - margin)
     return F.relu(distance.abs() - margin) if margin else distance
-
-
-# Eq. 8: smooth L1 with its knee at 0.25
-def smooth_l1(difference: Tensor, knee: float = 0.25) -> Tensor:
-    """x^2 / knee below the knee (4 x^2 at 0.25), |x| above; mean over all elements. Continuous at the knee."""
-    size = difference.abs()
-    return torch.where(size < knee, difference.square() / knee, size).mean()

@@ -1,106 +1,14 @@
-"""The networks of the first application (Tables 1 and 2 of the appendix) and their scaled forms."""
+"""The discriminators of the first application (Table 1 of the appendix), scaled; its U-Net is `nn/unet.py`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from decoupe.nn.norm import normalise
 from decoupe.nn.spectral import SpectralConv2d
-
-WIDTHS = (1, 2, 4, 8, 8, 8)
-"""Channels of the U-Net's levels in units of its width: 64, 128, 256, 512, 512, 512 in Table 1."""
-
-
-def _block(conv: nn.Module, channels: int, norm: str) -> nn.Sequential:
-    return nn.Sequential(conv, normalise(norm, channels), nn.LeakyReLU(0.2))
-
-
-class _Up(nn.Module):
-    """Twice the resolution: a transposed convolution (the paper's), or bilinear enlargement and a 3x3 convolution.
-
-    The second leaves no checkerboards.
-    """
-
-    def __init__(self, inputs: int, skip: int, outputs: int, norm: str, deconvolution: bool) -> None:
-        super().__init__()
-        self.deconvolution = deconvolution
-        conv: nn.Module
-        if deconvolution:
-            conv = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=norm == "none")
-        else:
-            conv = nn.Conv2d(inputs + skip, outputs, 3, 1, 1, bias=norm == "none")
-        self.block = _block(conv, outputs, norm)
-
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """(B, inputs, h, w), (B, skip, 2h, 2w) -> (B, outputs [+ skip if deconvolution], 2h, 2w)."""
-        if self.deconvolution:
-            return torch.cat([self.block(x), skip], 1)
-        larger = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        result: Tensor = self.block(torch.cat([larger, skip], 1))
-        return result
-
-
-class UNet(nn.Module):
-    """Mask network: image (B, C, H, W) in [-1, 1] -> logits (B, 1, H, W). Any H, W >= 32.
-
-    `depth` halvings by 4x4 convolutions (the sixth 2x2, as in Table 1), skip connections, the image itself joined at
-    full resolution. With `coarse` > 1 the logits are averaged over coarse x coarse pixels and enlarged again:
-    masks that cannot be speckled. Sizes that 2^depth does not divide are resized to the nearest that it does, and back.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        width: int,
-        depth: int,
-        norm: str,
-        deconvolution: bool = False,
-        coarse: int = 1,
-        stem: int = 16,
-    ) -> None:
-        super().__init__()
-        self.depth, self.deconvolution, self.coarse = depth, deconvolution, coarse
-        levels = [width * WIDTHS[i] for i in range(depth)]
-        inputs = [channels, *levels[:-1]]
-        self.down = nn.ModuleList()
-        for i, (a, b) in enumerate(zip(inputs, levels, strict=True)):
-            conv = nn.Conv2d(a, b, 2 if i == 5 else 4, 2, 0 if i == 5 else 1, bias=norm == "none")
-            self.down.append(_block(conv, b, norm))
-        self.up = nn.ModuleList()
-        now = levels[-1]
-        for skip in reversed(levels[:-1]):
-            self.up.append(_Up(now, skip, skip, norm, deconvolution))
-            now = 2 * skip if deconvolution else skip
-        if deconvolution:
-            self.last: nn.Module = nn.ConvTranspose2d(now, 1, 4, 2, 1)
-        else:
-            self.last = nn.Sequential(
-                *_block(nn.Conv2d(now + channels, stem, 3, 1, 1, bias=norm == "none"), stem, norm),
-                nn.Conv2d(stem, 1, 3, 1, 1),
-            )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits of the object, in the frame of `images`."""
-        size, unit = images.shape[2:], 2**self.depth
-        fitting = [max(unit, round(side / unit) * unit) for side in size]
-        x = images if list(size) == fitting else F.interpolate(images, fitting, mode="bilinear", align_corners=False)
-        levels = [x]
-        for down in self.down:
-            levels.append(down(levels[-1]))
-        h = levels.pop()
-        for up in self.up:
-            h = up(h, levels.pop())
-        if not self.deconvolution:
-            h = torch.cat([F.interpolate(h, scale_factor=2, mode="bilinear", align_corners=False), x], 1)
-        logits: Tensor = self.last(h)
-        if self.coarse > 1:
-            logits = F.interpolate(F.avg_pool2d(logits, self.coarse), scale_factor=self.coarse, mode="bilinear")
-        return logits if list(size) == fitting else F.interpolate(logits, list(size), mode="bilinear")
 
 
 class PatchDiscriminator(nn.Module):

@@ -5,23 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from decoupe.compositing import alpha_over, warp
-from decoupe.methods.independence.augment import view
-from decoupe.methods.independence.networks import UNet
 from decoupe.methods.room import Draw
-
-
-def reduce_to(images: Tensor, size: int) -> Tensor:
-    """(B, C, S, S) -> (B, C, size, size) by averaging; `images` itself if it is that small already."""
-    side = images.shape[3]
-    if side <= size:
-        return images
-    if side % size == 0:
-        return F.avg_pool2d(images, side // size)
-    return F.interpolate(images, (size, size), mode="bilinear", antialias=True)
+from decoupe.nn.unet import UNet
+from decoupe.views import view
 
 
 @dataclass(frozen=True)

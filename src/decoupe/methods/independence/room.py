@@ -5,25 +5,24 @@ Stage k < members trains mask network k against a fresh discriminator (Eq. 6 and
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from decoupe.compositing import alpha_over, warp
-from decoupe.engine.selection import soft_iou
-from decoupe.errors import Fault
+from decoupe import distillation
+from decoupe.compositing import alpha_over
+from decoupe.distillation import Recipe, StudentPhase, Targets, activate, whole
 from decoupe.methods.independence import losses
-from decoupe.methods.independence.augment import colour_jitter, translate, view
 from decoupe.methods.independence.config import Config
-from decoupe.methods.independence.networks import PooledDiscriminator, UNet
-from decoupe.methods.independence.providers import Instance, foreground, lay_out, paste, patches, reduce_to
-from decoupe.methods.independence.snap import ANCHORS, snap
-from decoupe.methods.room import Batch, DataSpec, Draw, Phase, Room, Stage, TrainingData, to_unit
+from decoupe.methods.independence.networks import PooledDiscriminator
+from decoupe.methods.independence.providers import Instance, foreground, lay_out, paste, patches
+from decoupe.methods.room import Batch, DataSpec, Draw, Phase, Room, Stage, TrainingData
 from decoupe.nn.norm import global_mean
+from decoupe.nn.unet import UNet
+from decoupe.snapping import reduce_to
+from decoupe.views import colour_jitter, translate, view
 
 
 class Game(nn.Module):
@@ -51,30 +50,6 @@ class Game(nn.Module):
         if self.config.jitter:
             images = colour_jitter(images, draw, self.config.jitter)
         return translate(images, draw) if self.config.translation else images
-
-
-class Targets:
-    """What a student learns: masks of the training photos (of a random part of many), kept as bytes."""
-
-    def __init__(self, room: Independence, data: TrainingData) -> None:
-        count = len(data.images)
-        limit = min(count, room.config.target_images)
-        self._data, self._all = data, limit == count
-        self._chosen = np.sort(np.random.default_rng(count).permutation(count)[:limit])
-        parts = []
-        for some in np.array_split(self._chosen, max(1, limit // 16)):
-            images = to_unit(data.images[some], room.weights.device)
-            masks = room.teach(images)
-            parts.append((snap(images, masks) if room.config.snap else masks).mul(255).round().to(torch.uint8))
-        self._masks = torch.cat(parts)
-
-    def of(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Photos (B, C, S, S) in [-1, 1] and their targets (B, 1, S, S) in [0, 1]."""
-        if self._all:
-            return batch.images, self._masks[batch.indices].float() / 255
-        pick = batch.indices % len(self._chosen)
-        images = self._data.images[self._chosen[pick.cpu().numpy()]]
-        return to_unit(images, batch.images.device), self._masks[pick].float() / 255
 
 
 class DiscriminatorPhase(Phase):
@@ -143,50 +118,6 @@ class MaskPhase(Phase):
         return adversarial + area, logged
 
 
-class StudentPhase(Phase):
-    """Data distillation (Eq. 8): the teachers' masks, learned on carved and recomposed photos."""
-
-    name = "student"
-
-    def __init__(self, config: Config, student: UNet, targets: Targets | None) -> None:
-        super().__init__()
-        self.config, self.student, self.targets = config, student, targets
-
-    def trained(self) -> Sequence[nn.Module]:
-        """The student."""
-        return [self.student]
-
-    def optimiser(self) -> torch.optim.Optimizer:
-        """AdamW; `rate` gives it one cycle."""
-        rate = self.config.lr_student
-        return torch.optim.AdamW(self.student.parameters(), rate, (0.9, 0.99), weight_decay=1e-4, fused=True)
-
-    def rate(self, progress: float) -> float:
-        """One cycle: up over the first 15 %, then down along a cosine."""
-        if progress < 0.15:
-            return 0.04 + 0.96 * progress / 0.15
-        return 0.5 * (1 + math.cos(math.pi * (progress - 0.15) / 0.85))
-
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Eq. 8 between the student's mask of the moved, recomposed, recoloured photo and the moved target."""
-        config, draw = self.config, batch.draw
-        if self.targets is None:
-            raise Fault("a distillation stage that was entered", "one that was not", "call Room.enter first")
-        with torch.no_grad():
-            photos, target = self.targets.of(batch)
-            scale = draw.uniform(low=-0.25, high=0.35).exp()
-            shift, flip = draw.uniform(2, low=-0.25, high=0.25), draw.uniform() < 0.5
-            photos = warp(photos, scale, shift, flip, "reflection")
-            target = warp(target, scale, shift, flip, "reflection")
-            composite = alpha_over(photos, target, view(batch.backgrounds, draw, 1.3))
-            chosen = (draw.uniform() < config.recomposed)[:, None, None, None]
-            seen = colour_jitter(torch.where(chosen, composite, photos), draw, 0.75 * config.jitter).clamp(-1, 1)
-            wanted = ((target - 0.5) * config.sharpen + 0.5).clamp(0, 1)
-        given = torch.sigmoid(self.student(seen).float())
-        loss = losses.smooth_l1(given - wanted)
-        return loss, {"student": loss.detach(), "object": given.detach().mean()}
-
-
 class Independence(Room):
     """See the module's docstring. Region 0 is the background, region 1 the object: by construction, never by labels."""
 
@@ -250,9 +181,18 @@ class Independence(Room):
         )
 
     def _round(self, index: int) -> Stage:
-        phase = StudentPhase(self.config, self.student, self._targets)
-        images = self.config.student_images
-        return Stage(f"distil {index + 1}", (phase,), images, averaged=("student",), decay=0.99, fixed=True, checks=4)
+        config = self.config
+        recipe = Recipe(config.lr_student, config.jitter, config.recomposed, config.sharpen)
+        phase = StudentPhase(recipe, self.student, self._targets)
+        return Stage(
+            f"distil {index + 1}",
+            (phase,),
+            config.student_images,
+            averaged=("student",),
+            decay=0.99,
+            fixed=True,
+            checks=4,
+        )
 
     def enter(self, stage: int, data: TrainingData, fresh: bool) -> None:
         """Count a member in, with new networks; or compute the targets of the next round of distillation."""
@@ -268,15 +208,12 @@ class Independence(Room):
                 self.tutor.load_state_dict(self.student.state_dict())
             self.eval()
             with torch.no_grad():
-                self._targets = Targets(self, data)
+                limit, snap = self.config.target_images, self.config.snap
+                self._targets = Targets(data, self.teach, limit, snap, self.weights.device, ground=0)
 
     def teach(self, images: Tensor) -> Tensor:
-        """Masks (B, 1, H, W) that this round's student is to learn, mean of a photo's and its mirror image's."""
-
-        def once(view: Tensor) -> Tensor:
-            return self.consensus(view) if int(self.round) == 1 else torch.sigmoid(self.tutor(view).float())
-
-        return (once(images) + once(images.flip(3)).flip(3)) / 2
+        """Regions (B, 2, H, W) that this round's student is to learn: the members', or the student's so far."""
+        return whole(self.consensus(images) if int(self.round) == 1 else activate(self.tutor(images)))
 
     def consensus(self, images: Tensor) -> Tensor:
         """Weighted mean of the members' masks: (B, C, H, W) -> (B, 1, H, W) in [0, 1]."""
@@ -292,19 +229,15 @@ class Independence(Room):
 
     def segment(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [-1, 1] -> (B, 2, H, W)."""
-        mask = torch.sigmoid(self.student(images).float()) if int(self.round) else self.consensus(images)
-        return torch.cat([1 - mask, mask], 1)
+        return whole(activate(self.student(images)) if int(self.round) else self.consensus(images))
 
     def score(self, images: Tensor) -> Tensor:
-        """(B,): mean of two agreements of the object's mask, with the mirrored photo's and with its own snapped self.
+        """(B,): agreement of the object's mask with the mirrored photo's and with its own snapped self."""
+        return distillation.score(self.segment, images, first=1, soft=True)
 
-        Soft IoU in [0, 1]. The second asks whether masks end where the photos' colours end.
-        """
-        masks = self.segment(images)[:, 1:]
-        mirrored = self.segment(images.flip(3))[:, 1:].flip(3)
-        small, coarse = reduce_to(images, ANCHORS), reduce_to(masks, ANCHORS)
-        snapped = torch.cat([snap(i, m) for i, m in zip(torch.split(small, 32), torch.split(coarse, 32), strict=True)])
-        return (soft_iou(masks, mirrored) + soft_iou(coarse, snapped))[:, 0] / 2
+    def embed(self, images: Tensor) -> Mapping[str, Tensor]:
+        """The student's bottleneck, averaged to 4 x 4 and flattened; nothing where there is no student."""
+        return {"student": distillation.bottleneck(self.student, images)} if int(self.round) else {}
 
     def samples(self, batch: Batch) -> Mapping[str, Tensor]:
         """Photos, masks, carved objects on unrelated backgrounds."""

@@ -1,4 +1,4 @@
-"""Random views of photos and of what the discriminator is shown, drawn from the step's own random numbers."""
+"""How photos are shown to networks: views, jitter and shifts drawn from the step's own random numbers."""
 
 from __future__ import annotations
 
