@@ -66,6 +66,22 @@ def test_segment_keeps_the_frame(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_embeddings_are_one_row_per_image_whatever_is_beside_it(name: str) -> None:
+    """And what only they need is stored under prefixes that exist. A room without embeddings gives none."""
+    room, _ = _ready(name)
+    room.eval()
+    images = to_unit(photos(3, seed=4), torch.device("cpu"))
+    with torch.no_grad():
+        together, alone = room.embed(images), [room.embed(one[None]) for one in images]
+    for kind, rows in together.items():
+        assert rows.ndim == 2 and len(rows) == 3 and rows.shape[1] > 0 and bool(rows.isfinite().all()), kind
+        assert torch.allclose(rows, torch.cat([one[kind] for one in alone]), rtol=1e-3, atol=1e-4), kind
+        assert not torch.allclose(rows[0], rows[1]), kind
+    assert all(any(key.startswith(prefix) for key in room.state_dict()) for prefix in room.kept)
+    assert together or not room.kept
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_same_seed_same_weights(name: str) -> None:
     first, second, other = (_ready(name, seed=s)[0].state_dict() for s in (3, 3, 4))
     assert all(torch.equal(first[k], second[k]) for k in first)

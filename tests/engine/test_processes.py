@@ -124,3 +124,19 @@ def test_a_killed_rank_ends_the_others_and_says_so(folder: Path, tmp_path: Path)
     assert time.monotonic() - killed < 60
     assert process.returncode == 1 and "process 1 ended with code -9" in said and "--resume" in said
     assert all(not Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+@pytest.mark.slow
+def test_a_collapse_of_two_processes_is_told_once_and_the_run_is_whole(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of 1e30 give a loss that is no number."""
+    options = " ".join(OPTIONS).replace("--lr-mask 1e-4", "--lr-mask 1e30").split()
+    monkeypatch.setattr("tests.engine.test_processes.OPTIONS", options)
+    process = _start(folder, tmp_path / "run", "--devices", "2", "--restarts", "0")
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 1
+    assert said.count("error: ") == said.count("expected training to stay healthy, got a loss was not a finite") == 1
+    run = Run.open(tmp_path / "run")
+    assert run.info["status"] == "collapsed" and run.info["health"]["collapsed_at"] > 0
+    assert (run.path / "report.html").is_file()
