@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import dataclasses
+import functools
+import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,7 @@ from decoupe.engine.launch import World
 from decoupe.engine.loop import Loop
 from decoupe.engine.progress import Silent
 from decoupe.engine.runfolder import Run
+from decoupe.engine.tensors import pack_tensors
 from decoupe.methods import ROOMS
 from decoupe.methods.config import read_config
 from decoupe.methods.room import DataSpec, Room, TrainingData
@@ -30,6 +36,38 @@ TINY: dict[str, dict[str, Any]] = {
         "student_depth": 3,
         "rounds": 2,
     },
+    "redraw": {
+        "size": 32,
+        "batch": 8,
+        "train_images": 160,
+        "z": 4,
+        "redraw_size": 16,
+        "mask_width": 4,
+        "generator_width": 4,
+        "discriminator_width": 8,
+        "checks": 4,
+        "regulariser": "concrete",
+        "regulariser_images": 80,
+    },
+    "autoregressive": {
+        "size": 32,
+        "batch": 8,
+        "images": 96,
+        "k": "auto",
+        "stride": 2,
+        "width": 8,
+        "blocks": 2,
+        "attention": 1,
+        "attention_heads": 2,
+        "orderings": "both",
+        "dropout": 0.1,
+        "over_k": 6,
+        "jitter": 0.1,
+        "flip": True,
+        "rotation": 20.0,
+    },
+    "iic": {"size": 32, "batch": 8, "images": 144, "width": 4, "over_k": 6, "k": 2},
+    "student": {"size": 32, "batch": 8, "width": 4, "depth": 3, "rounds": 2, "round_images": 96},
     "baselines": {"size": 32},
 }
 
@@ -45,9 +83,25 @@ def photos(n: int, channels: int = 3, size: int = 32, seed: int = 0) -> np.ndarr
     return images.clip(0, 255).astype(np.uint8)
 
 
+@functools.cache
+def teacher(channels: int = 3, k: int = 3) -> str:
+    """A finished run for the room `student` to learn from: k-means of the pixels of `photos`, kept until the end."""
+    folder = Path(tempfile.mkdtemp(prefix="decoupe-teacher-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    room, data = build("baselines", channels, kind="kmeans-1x1", k=k)
+    room.prepare(data)
+    run = Run.create(folder / f"kmeans-{k}", "baselines")
+    run.commit(config=dataclasses.asdict(room.config), spec=dataclasses.asdict(room.spec), status="done")
+    run.write_bytes("weights.safetensors", pack_tensors(room.state_dict()))
+    run.set_names(room.regions)
+    return str(run.path)
+
+
 def build(name: str, channels: int = 3, seed: int = 0, **options: Any) -> tuple[Room, TrainingData]:
     """A room with weights from `seed`, and 40 photos."""
-    config = read_config(ROOMS[name].config(), TINY[name] | options, "the test")
+    if name == "student":
+        options = {"teacher": teacher(channels)} | options
+    config = ROOMS[name].complete(read_config(ROOMS[name].config(), TINY[name] | options, "the test"))
     size = int(getattr(config, "size", 32))
     data = TrainingData(photos(40, channels, size), photos(16, channels, size, seed=9) // 2, DataSpec(channels, size))
     torch.manual_seed(seed)

@@ -32,7 +32,7 @@ SEEN = 48
 
 
 def variant(**options: Any) -> tuple[Variant, ...]:
-    tiny = {name: value for name, value in TINY["redraw"].items() if name not in ("images", "size")}
+    tiny = {name: value for name, value in TINY["redraw"].items() if name not in ("train_images", "size")}
     return (Variant("redraw", {"cpu": "study", "paper": "study"}, tiny | options),)
 
 

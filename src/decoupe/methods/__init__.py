@@ -34,6 +34,8 @@ class RoomEntry:
     """Returns its Room subclass (imports torch)."""
     wants_backgrounds: bool = False
     """Whether training draws patches without the object."""
+    complete: Callable[[Any], Any] = lambda config: config
+    """The Config of a new run with what its other settings imply filled in (the names of a teacher's regions)."""
 
 
 def _independence_config() -> type[Any]:
@@ -52,6 +54,84 @@ def _independence_room() -> type[Room]:
     from decoupe.methods.independence.room import Independence
 
     return Independence
+
+
+def _redraw_config() -> type[Any]:
+    from decoupe.methods.redraw.config import Config
+
+    return Config
+
+
+def _redraw_presets() -> Mapping[str, Any]:
+    from decoupe.methods.redraw.config import PRESETS
+
+    return PRESETS
+
+
+def _redraw_room() -> type[Room]:
+    from decoupe.methods.redraw.room import Redraw
+
+    return Redraw
+
+
+def _student_config() -> type[Any]:
+    from decoupe.methods.student.config import Config
+
+    return Config
+
+
+def _student_presets() -> Mapping[str, Any]:
+    from decoupe.methods.student.config import PRESETS
+
+    return PRESETS
+
+
+def _student_room() -> type[Room]:
+    from decoupe.methods.student.room import Student
+
+    return Student
+
+
+def _student_complete(config: Any) -> Any:
+    from decoupe.methods.student.config import complete
+
+    return complete(config)
+
+
+def _autoregressive_config() -> type[Any]:
+    from decoupe.methods.autoregressive.config import Config
+
+    return Config
+
+
+def _autoregressive_presets() -> Mapping[str, Any]:
+    from decoupe.methods.autoregressive.config import PRESETS
+
+    return PRESETS
+
+
+def _autoregressive_room() -> type[Room]:
+    from decoupe.methods.autoregressive.room import AutoregressiveRoom
+
+    return AutoregressiveRoom
+
+
+def _iic_config() -> type[Any]:
+    from decoupe.methods.iic.config import Config
+
+    return Config
+
+
+def _iic_presets() -> Mapping[str, Any]:
+    from decoupe.methods.iic.config import PRESETS
+
+    return PRESETS
+
+
+def _iic_room() -> type[Room]:
+    from decoupe.methods.iic.room import Iic
+
+    return Iic
 
 
 def _baselines_config() -> type[Any]:
@@ -84,6 +164,44 @@ ROOMS: Mapping[str, RoomEntry] = {
             _independence_presets,
             _independence_room,
             wants_backgrounds=True,
+        ),
+        RoomEntry(
+            "redraw",
+            "finds regions of which any one can be redrawn so that the image still looks real",
+            "photos of one kind of object, a thousand or more",
+            "K regions",
+            _redraw_config,
+            _redraw_presets,
+            _redraw_room,
+        ),
+        RoomEntry(
+            "student",
+            "a small fast network that learns another run's masks and sharpens them: made by decoupe distill",
+            "a run with masks; its photos are used again",
+            "the regions of that run",
+            _student_config,
+            _student_presets,
+            _student_room,
+            wants_backgrounds=True,
+            complete=_student_complete,
+        ),
+        RoomEntry(
+            "autoregressive",
+            "divides images into K regions on which views by different orderings of the pixels agree",
+            "images of any number of bands; a hundred or more",
+            "K regions",
+            _autoregressive_config,
+            _autoregressive_presets,
+            _autoregressive_room,
+        ),
+        RoomEntry(
+            "iic",
+            "divides images into K regions on which an image and its transform agree",
+            "images of any number of bands; a hundred or more",
+            "K regions",
+            _iic_config,
+            _iic_presets,
+            _iic_room,
         ),
         RoomEntry(
             "baselines",

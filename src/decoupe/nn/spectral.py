@@ -37,3 +37,15 @@ class SpectralConv2d(_Spectral, nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H', W')."""
         return F.conv2d(input, self.normalised(), self.bias, self.stride, self.padding)
+
+
+class SpectralLinear(_Spectral, nn.Linear):
+    """`nn.Linear` with a spectrally normalised weight."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        nn.Linear.__init__(self, inputs, outputs)
+        self.register_buffer("u", F.normalize(torch.randn(outputs), dim=0))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, inputs) -> (B, outputs)."""
+        return F.linear(input, self.normalised(), self.bias)

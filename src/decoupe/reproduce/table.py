@@ -55,7 +55,7 @@ class Variant:
         options = dict(self.options)
         if self.derived is not None:
             base = self.base(scale)
-            options |= self.derived(scale, base, images_seen or int(base.images))
+            options |= self.derived(scale, base, images_seen or int(base.train_images))
         return options
 
     def config(self, scale: str, images_seen: int | None = None) -> Any:

@@ -1,0 +1,310 @@
+"""The room `redraw`: find K regions such that any one of them can be redrawn and the image still looks real.
+
+One stage of two phases. G trains mask network, region generators and the reader of latents; D is then trained on the
+very images that G made in this step, so that each step redraws once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from decoupe.methods.redraw import losses
+from decoupe.methods.redraw.config import Config
+from decoupe.methods.redraw.networks import (
+    Discriminator,
+    MaskNetwork,
+    Reader,
+    RegionGenerator,
+    Trunk,
+    reduce_to,
+    split,
+)
+from decoupe.methods.room import Batch, DataSpec, Draw, Phase, Room, Stage
+from decoupe.views import colour_jitter, translate
+
+JITTER = 0.3
+"""Strength of the colour jitter on what the discriminator is shown."""
+
+
+class Redrawn:
+    """What one step made: images, and what they were made of."""
+
+    def __init__(self, photos: Tensor, masks: Tensor, fakes: Tensor, readable: Tensor, latents: Tensor) -> None:
+        self.photos = photos
+        """(B, C, s, s) the real photos, as the discriminator sees them."""
+        self.masks = masks
+        """(B, K, S, S) probabilities at full size."""
+        self.fakes = fakes
+        """(B', C, s, s) what the discriminator judges."""
+        self.readable = readable
+        """(B'', C, s, s) what latents are read from."""
+        self.latents = latents
+        """(B'', K, Z), NaN where a region was not redrawn."""
+
+
+class Redrawing(nn.Module):
+    """What both players share: the networks, the redrawn images of the step, and what the discriminator is shown."""
+
+    def __init__(
+        self,
+        config: Config,
+        size: int,
+        masks: MaskNetwork,
+        generators: Sequence[RegionGenerator],
+        discriminator: Discriminator,
+        reader: Reader | None,
+    ) -> None:
+        super().__init__()
+        self.config, self.size = config, size
+        self.masks, self.generators = masks, nn.ModuleList(generators)
+        self.discriminator, self.reader = discriminator, reader
+        self._last: tuple[Batch, Redrawn] | None = None
+
+    def redraw(self, batch: Batch) -> Redrawn:
+        """Mask the batch's photos and redraw regions of them; kept, without its graph, for the other player."""
+        images = batch.images
+        if self.config.mirror:
+            images = torch.where((batch.draw.uniform() < 0.5)[:, None, None, None], images.flip(3), images)
+        masks = self.masks(images)
+        photos, shares = reduce_to(images, self.size), reduce_to(masks, self.size)
+        latents = batch.draw.normal(self.config.k, self.config.z)
+        made = {"region": self._one, "every": self._every, "all": self._all}[self.config.step](photos, shares, latents)
+        result = Redrawn(photos, masks, *made)
+        self._last = batch, Redrawn(photos, masks.detach(), *(part.detach() for part in made))
+        return result
+
+    def made(self, batch: Batch) -> Redrawn:
+        """The step's redrawn images for the discriminator: those that G has just made."""
+        if self._last is None or self._last[0] is not batch:
+            with torch.no_grad():
+                self.redraw(batch)
+        if self._last is None:
+            raise RuntimeError("redraw keeps what it made")
+        return self._last[1]
+
+    def _one(self, photos: Tensor, shares: Tensor, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The paper's step. Image r has region r mod K redrawn: uniform, since images come in random order."""
+        k, fakes, known = self.config.k, [], []
+        for region, (some, share, z) in enumerate(
+            zip(split(photos, k), split(shares, k), split(latents, k), strict=True)
+        ):
+            mask = share[:, region : region + 1]
+            fakes.append(losses.redraw_region(some, mask, self.generators[region](mask, z[:, region])))
+            known.append(torch.full_like(z, torch.nan))
+            known[-1][:, region] = z[:, region]
+        made = torch.cat(fakes)
+        return made, made, torch.cat(known)
+
+    def _drawn(self, shares: Tensor, latents: Tensor) -> Tensor:
+        """(B, K, C, s, s): every region of every image, redrawn and masked."""
+        pairs = enumerate(self.generators)
+        return torch.stack([draw(shares[:, i : i + 1], latents[:, i]) for i, draw in pairs], 1)
+
+    def _every(self, photos: Tensor, shares: Tensor, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The authors' code: B K images with one region redrawn; latents are read from the image redrawn throughout."""
+        drawn = self._drawn(shares, latents)
+        each = losses.redraw_region(photos[:, None], shares[:, :, None], drawn)
+        return each.flatten(0, 1), losses.redraw_all(drawn), latents
+
+    def _all(self, photos: Tensor, shares: Tensor, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The ablation: nothing of the photo is kept."""
+        fakes = losses.redraw_all(self._drawn(shares, latents))
+        return fakes, fakes, latents
+
+    def shown(self, images: Tensor, draw: Draw) -> Tensor:
+        """What the discriminator sees of `images` (n B of them): differentiable augmentation (Zhao et al. 2020)."""
+        if not self.config.augment:
+            return images
+        parts = torch.split(images, draw.batch)
+        return torch.cat([translate(colour_jitter(part, draw, JITTER), draw) for part in parts])
+
+    def information(self, seen: Tensor, latents: Tensor) -> Tensor:
+        """L_I over the regions that were redrawn; `seen` are images or the discriminator's features of them."""
+        if self.reader is None:
+            return torch.zeros((), device=latents.device)
+        found, known = self.reader(seen), latents.isfinite().all(2)
+        return losses.information(found[known], latents[known])
+
+
+class GeneratorPhase(Phase):
+    """max over G_F, delta of E D(G_F) - lambda_z L_I - lambda_reg f_reg."""
+
+    name = "G"
+
+    def __init__(self, game: Redrawing) -> None:
+        super().__init__()
+        self.game = game
+
+    def trained(self) -> Sequence[nn.Module]:
+        """Mask network, region generators, reader of latents."""
+        reader = [] if self.game.reader is None else [self.game.reader]
+        return [self.game.masks, self.game.generators, *reader]
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Adam (0, 0.9); the mask network has a rate and a weight decay of its own."""
+        config = self.game.config
+        masks, generators, *reader = self.trained()
+        groups = [
+            {"params": list(masks.parameters()), "lr": config.lr_mask, "weight_decay": config.decay_mask},
+            {"params": list(generators.parameters()), "lr": config.lr_generator},
+            *({"params": list(r.parameters()), "lr": config.lr_reader} for r in reader),
+        ]
+        return torch.optim.Adam(groups, betas=(0.0, 0.9), fused=True)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Adversarial term, information term, and the penalty on mask areas while it is on."""
+        game, config = self.game, self.game.config
+        made = game.redraw(batch)
+        scores, features = game.discriminator(game.shown(made.fakes, batch.draw))
+        adversarial = losses.generator_hinge(scores)
+        logged = {"G": adversarial.detach()}
+        loss = adversarial
+        if game.reader is not None:
+            own = game.reader.trunk is not None
+            if not own and made.readable is not made.fakes:
+                features = game.discriminator(made.readable)[1]
+            read = game.information(made.readable if own else features, made.latents)
+            loss = loss + config.information_weight * read
+            logged["z"] = read.detach()
+        if _penalised(config, batch):
+            penalty = losses.mask_penalty(made.masks, _shape(config))
+            loss = loss + config.regulariser_weight * penalty
+            logged["area"] = penalty.detach()
+        return loss, logged
+
+
+def _penalised(config: Config, batch: Batch) -> bool:
+    """Whether the penalty on mask areas is on: always, or only at first (section IV.C)."""
+    limit = config.regulariser_images
+    return config.regulariser != "none" and (limit is None or batch.seen < limit)
+
+
+def _shape(config: Config) -> losses.Regulariser:
+    """f_reg of this configuration."""
+    density = partial(
+        losses.concrete, alpha=config.concrete_alpha, beta=config.concrete_beta, squared=config.concrete_squared
+    )
+    table: Mapping[str, losses.Regulariser] = {
+        "mse": losses.mse,
+        "rectified": partial(losses.rectified_mse, margin=config.margin),
+        "concrete": density,
+    }
+    return table[config.regulariser]
+
+
+class DiscriminatorPhase(Phase):
+    """Hinge loss on real photos and on the images that G made in this step, in one pass."""
+
+    name = "D"
+
+    def __init__(self, game: Redrawing) -> None:
+        super().__init__()
+        self.game = game
+
+    def trained(self) -> Sequence[nn.Module]:
+        """The discriminator; with a shared reader its linear layer too, since it reads the discriminator's features."""
+        reader = self.game.reader
+        return [self.game.discriminator, *([reader] if reader is not None and reader.trunk is None else [])]
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Adam (0, 0.9)."""
+        parameters = [p for module in self.trained() for p in module.parameters()]
+        return torch.optim.Adam(parameters, self.game.config.lr_discriminator, (0.0, 0.9), fused=True)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The discriminator's hinge loss, plus the information term where it shares the discriminator's trunk."""
+        game, config = self.game, self.game.config
+        made = game.made(batch)
+        reals, fakes = game.shown(made.photos, batch.draw), game.shown(made.fakes, batch.draw)
+        scores, features = game.discriminator(torch.cat([reals, fakes]))
+        loss = losses.discriminator_hinge(scores[: len(reals)], scores[len(reals) :])
+        logged = {"D": loss.detach()}
+        if config.information == "shared" and config.step != "every":
+            loss = loss + config.information_weight * game.information(features[len(reals) :], made.latents)
+        return loss, logged
+
+
+class Redraw(Room):
+    """See the module's docstring. Regions carry no meaning until they are named."""
+
+    NAME: ClassVar[str] = "redraw"
+    config: Config
+
+    def __init__(self, config: Config, spec: DataSpec) -> None:
+        super().__init__(config, spec)
+        size, channels = min(config.redraw_size or spec.size, spec.size), spec.channels
+
+        def trunk() -> Trunk:
+            return Trunk(channels, config.discriminator_width, size, config.attention_discriminator)
+
+        self.redraw_size = size
+        self.masks = MaskNetwork(channels, config.mask_width, config.k, config.coarse)
+        self.generators = nn.ModuleList(
+            RegionGenerator(channels, config.generator_width, config.z, size, config.attention_generator)
+            for _ in range(config.k)
+        )
+        self.discriminator = Discriminator(trunk())
+        self.reader: Reader | None = None
+        if config.information != "none":
+            own = trunk() if config.information == "regressor" else None
+            self.reader = Reader(own, self.discriminator.trunk.features, config.k, config.z)
+        generators = [g for g in self.generators if isinstance(g, RegionGenerator)]
+        self._game = [Redrawing(config, size, self.masks, generators, self.discriminator, self.reader)]
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """`region 0` to `region K-1`: which of them is the object is for `decoupe name` to say."""
+        return tuple(f"region {i}" for i in range(self.config.k))
+
+    @property
+    def inference(self) -> tuple[str, ...]:
+        """The mask network."""
+        return ("masks.",)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The discriminator, whose features are the embedding."""
+        return ("discriminator.",)
+
+    def stages(self) -> Sequence[Stage]:
+        """One stage: G, then D on what G made."""
+        config, game = self.config, self._game[0]
+        return [
+            Stage(
+                "redraw",
+                (GeneratorPhase(game), DiscriminatorPhase(game)),
+                config.train_images,
+                averaged=("masks",) if config.average else (),
+                decay=config.average,
+                checks=config.checks,
+                watched_from=0.1,
+            )
+        ]
+
+    def segment(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in [-1, 1] -> (B, K, H, W)."""
+        found: Tensor = self.masks(images)
+        return found
+
+    def embed(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Discriminator: its last features (B, D). Mask: the mask network's features pooled to 4x4, (B, 64 width)."""
+        reduced = reduce_to(images, self.redraw_size)
+        maps = nn.functional.adaptive_avg_pool2d(self.masks.features(images).float(), 4)
+        return {"discriminator": self.discriminator(reduced)[1].float(), "mask": maps.flatten(1)}
+
+    def samples(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Photos, masks, and each region redrawn with a new latent."""
+        masks = self.masks(batch.images)
+        photos, shares = reduce_to(batch.images, self.redraw_size), reduce_to(masks, self.redraw_size)
+        z = batch.draw.normal(self.config.k, self.config.z)[: len(photos)]
+        rows = {"photo": batch.images, "mask": masks[:, 1:2] * 2 - 1}
+        for i, generator in enumerate(self.generators):
+            share = shares[:, i : i + 1]
+            made = losses.redraw_region(photos, share, generator(share, z[:, i]))
+            rows[f"redrawn {i}"] = nn.functional.interpolate(made, batch.images.shape[2:], mode="bilinear")
+        return rows
