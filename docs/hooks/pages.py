@@ -81,6 +81,7 @@ def rooms_page() -> str:
 def room_page(name: str) -> str:
     """The room's own README; its links to source files become plain text."""
     text = (ROOT / "src" / "decoupe" / "methods" / name / "README.md").read_text(encoding="utf-8")
+    text = text.replace("](../../../../docs/", "](../")
     return re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)[^)]*\)", r"\1", text)
 
 

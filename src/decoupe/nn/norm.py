@@ -56,6 +56,22 @@ def normalise(kind: str, channels: int) -> nn.Module:
     raise Fault("norm to be batch, group or none", repr(kind), "choose one of these")
 
 
+def global_sum(values: Tensor) -> Tensor:
+    """Elementwise sum over all processes (equal shapes), differentiable; one process: `values`."""
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        return _sum_over_processes(values)
+    return values
+
+
+def gathered(rows: Tensor) -> Tensor:
+    """The rows (N, ...) of all processes (equal shapes) in the order of their ranks, differentiable."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return rows
+    places = torch.arange(dist.get_world_size(), device=rows.device) == dist.get_rank()
+    spread = rows[None] * places.view(-1, *(1 for _ in rows.shape)).to(rows.dtype)
+    return _sum_over_processes(spread).flatten(0, 1)
+
+
 def global_mean(values: Tensor) -> Tensor:
     """Mean over all elements of all processes (equal shapes), differentiable."""
     mean = values.mean()

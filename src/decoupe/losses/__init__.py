@@ -1,0 +1,1 @@
+"""Objectives that two rooms or more share; one function per equation."""

@@ -1,0 +1,40 @@
+"""The trunk: six 3x3 convolutions as in a VGG-11, the last two dilated; the heads are `clusters.py:Head`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from decoupe.methods.clusters import Trunk
+from decoupe.nn.norm import BatchNorm2d
+from decoupe.nn.sobel import with_sobel
+
+WIDTHS = (1, 2, 4, 4, 8, 8)
+"""Channels in units of the width: 64, 128, 256, 256, 512, 512."""
+DILATIONS = (1, 1, 1, 1, 2, 2)
+
+
+class Vgg(Trunk):
+    """Images to features: convolution, batch norm, ReLU, six times; max-pooling after the first `halvings` pairs."""
+
+    def __init__(
+        self, channels: int, width: int, halvings: int, sobel: bool, padding: Literal["replicate", "zeros"]
+    ) -> None:
+        super().__init__()
+        self.sobel, self.features, self.stride = sobel, width * WIDTHS[-1], 2**halvings
+        layers: list[nn.Module] = []
+        now = channels + 2 * sobel
+        for index, (factor, dilation) in enumerate(zip(WIDTHS, DILATIONS, strict=True)):
+            wide = width * factor
+            conv = nn.Conv2d(now, wide, 3, 1, dilation, dilation, bias=False, padding_mode=padding)
+            layers += [conv, BatchNorm2d(wide), nn.ReLU()]
+            if index % 2 and index // 2 < halvings:
+                layers.append(nn.MaxPool2d(2, 2))
+            now = wide
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in [-1, 1], sides divisible by `stride` -> (B, 8 width, H / stride, W / stride)."""
+        found: Tensor = self.layers(with_sobel(images) if self.sobel else images)
+        return found
