@@ -29,6 +29,9 @@ FLAGS = {
         "--images", "--boxes", "--backgrounds", "--run", "--images-seen", "--minutes", "--seed", "--preset",
         "--precision", "--devices", "--nodes", "--max-pixels", "--restarts", "--seeds", "--resume",
     },
+    "distill": {
+        "--run", "--images", "--size", "--images-seen", "--minutes", "--rounds", "--seed", "--precision", "--resume",
+    },
     "segment": {"--out", "--format", "--max-pixels"},
     "name": {"--set", "--merge", "--from-masks"},
     "evaluate": {"--data", "--protocol", "--split", "--fit-on", "--matching", "--json"},
@@ -143,8 +146,8 @@ def test_snapshots_hold_nothing_that_is_no_longer_asked() -> None:
 
 def test_verbs_and_their_flags_are_the_published_ones() -> None:
     assert list(VERBS) == [
-        "demo", "methods", "data check", "data synth", "fit", "segment", "name", "evaluate", "compare",
-        "embed", "report", "reproduce",
+        "demo", "methods", "data check", "data synth", "fit", "distill", "segment", "name", "evaluate",
+        "compare", "embed", "report", "reproduce",
     ]  # fmt: skip
     for name, verb in VERBS.items():
         assert set(verb.parser().flags) - {"--help", "--debug"} == FLAGS[name], name

@@ -133,7 +133,7 @@ def _config(room: str, settings: Mapping[str, Any]) -> Any:
     given = dict(settings["options"])
     if settings["size"] is not None:
         given["size"] = settings["size"]
-    return read_config(kind, base | given, f"the options of {room}")
+    return ROOMS[room].complete(read_config(kind, base | given, f"the options of {room}"))
 
 
 def _create(path: Any, room: str, settings: dict[str, Any], command: str | None, here: World) -> Run:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from decoupe import __version__, console
-from decoupe.cli import data, embed, evaluate, fit, reproduce, segment, start
+from decoupe.cli import data, distill, embed, evaluate, fit, reproduce, segment, start
 from decoupe.cli.parser import Verb, unknown
 from decoupe.errors import Fault, Interrupted, UsageFault
 
@@ -22,6 +22,7 @@ VERBS: dict[str, Verb] = {
         data.CHECK,
         data.SYNTH,
         fit.VERB,
+        distill.VERB,
         segment.SEGMENT,
         segment.NAME,
         evaluate.EVALUATE,

@@ -158,7 +158,7 @@ def onward(run: Run, verdict: Verdict, names: Sequence[str], measured: bool) -> 
                 f"decoupe evaluate {path} --data masks:LABELLED",
             )
         )
-    if verdict.kind != "good" and room != "baselines":
+    if verdict.kind != "good" and room not in ("baselines", "student"):
         steps.append(
             ("Train longer, on more photos of the same kind", f"decoupe fit {room} --images PHOTOS --minutes 45")
         )

@@ -1,0 +1,1 @@
+"""The room `student`: what `decoupe distill` makes."""
