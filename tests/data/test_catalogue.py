@@ -16,6 +16,7 @@ from decoupe.data.catalogue import LAYOUTS, Sample, open_dataset
 from decoupe.data.decode import read_image
 from decoupe.data.synthetic import write
 from decoupe.errors import Fault, UsageFault
+from tests.data import trees
 from tests.data.files import noise, save
 
 LEFT = np.zeros((20, 30), np.uint8)
@@ -93,7 +94,8 @@ def synth(root: Path) -> None:
 
 MAKERS: dict[str, Callable[[Path], None]] = {
     "flowers17": flowers17, "flowers102": flowers102, "weizmann_horse": weizmann_horse, "cub200": cub200, "lfw": lfw,
-    "celeba": celeba, "masks": masks, "synth": synth,
+    "celeba": celeba, "masks": masks, "synth": synth, "potsdam": trees.potsdam, "dronedeploy": trees.dronedeploy,
+    "cocostuff": trees.cocostuff, "cityscapes": trees.cityscapes,
 }  # fmt: skip
 SPLITS = {
     "flowers17": {"train": 3, "val": 2, "test": 1, "all": 1, "unlabelled": 1},
@@ -104,10 +106,15 @@ SPLITS = {
     "celeba": {"train": 1, "val": 2, "test": 1},
     "masks": {"all": 4, "unlabelled": 1},
     "synth": {"all": 3},
+    "potsdam": {"train": 12, "unlabelled": 6},
+    "dronedeploy": {"train": 2, "val": 1, "test": 1, "all": 1},
+    "cocostuff": {"train": 2, "val": 1},
+    "cityscapes": {"train": 1, "val": 1, "test": 1},
 }
 DEFAULT = {
     "flowers17": ("test", 1), "flowers102": ("test", 2), "weizmann_horse": ("all", 3), "cub200": ("test", 1),
-    "lfw": ("test", 3), "masks": ("all", 4), "synth": ("all", 3),
+    "lfw": ("test", 3), "masks": ("all", 4), "synth": ("all", 3), "potsdam": ("all", 12), "dronedeploy": ("test", 1),
+    "cocostuff": ("val", 1), "cityscapes": ("val", 1),
 }  # fmt: skip
 
 
@@ -131,7 +138,7 @@ def test_layout(tmp_path: Path, name: str) -> None:
     if name in DEFAULT:
         split, samples = data.split()
         assert (split, len(samples)) == DEFAULT[name] and all(sample.truth for sample in samples)
-    if name not in ("synth", "celeba"):
+    if name not in ("synth", "celeba", "potsdam", "dronedeploy", "cocostuff", "cityscapes"):
         inner = samples[0].mask()[1:]
         assert (inner == (LEFT[1:] > 0)).mean() > 0.99
 
@@ -225,7 +232,9 @@ def test_masks_must_fit(tmp_path: Path) -> None:
         ("flowers102", "setid.mat", "no file setid.mat"), ("weizmann_horse", "rgb", "no folder rgb/"),
         ("cub200", "CUB_200_2011/images.txt", "no file images.txt"), ("lfw", "lfw_funneled", "no folder lfw_funneled/"),
         ("celeba", "list_bbox_celeba.txt", "no file list_bbox_celeba.txt"), ("masks", "masks", "no folder masks/"),
-        ("synth", "classes.json", "no file classes.json"),
+        ("synth", "classes.json", "no file classes.json"), ("potsdam", "4_Ortho_RGBIR", "no folder 4_Ortho_RGBIR/"),
+        ("dronedeploy", "train.txt", "no file train.txt"), ("cocostuff", "annotations", "no folder annotations/"),
+        ("cityscapes", "gtFine", "no folder gtFine/"),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_said_with_the_tree(tmp_path: Path, name: str, gone: str, words: str) -> None:
@@ -248,7 +257,7 @@ def test_damaged_tables(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["flowers17", "flowers:/x", "", ":", "C:/photos"])
 def test_unknown_names_list_the_known(spec: str) -> None:
-    with pytest.raises(UsageFault, match="flowers17, flowers102, weizmann_horse, cub200, lfw, celeba, masks, synth"):
+    with pytest.raises(UsageFault, match=", ".join(LAYOUTS)):
         open_dataset(spec)
 
 

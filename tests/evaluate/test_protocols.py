@@ -52,8 +52,33 @@ def test_unknown_names_are_told_the_known_ones() -> None:
         protocol_of("flowers", ("background", "object"))
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
+SCENES = tuple(
+    name for name in PROTOCOLS if name.split("-")[0] in ("dronedeploy", "potsdam", "cocostuff", "cityscapes")
+)
+
+
+@pytest.mark.parametrize("name", [name for name in PROTOCOLS if name not in SCENES])
 def test_every_row_is_whole(name: str) -> None:
     rule = protocol_of(name, ("background", "object"))
     assert rule.matching in MATCHINGS and rule.object == 1 and len(rule.table) == 256
     assert rule.crop == name.endswith("-boxes")
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_rows_of_scenes_fit_their_layouts(name: str) -> None:
+    from decoupe.data.layouts import aerial, scenes
+
+    classes = {
+        "dronedeploy": aerial.DRONEDEPLOY, "potsdam": aerial.POTSDAM, "cocostuff": tuple(scenes.STUFF),
+        "cityscapes": tuple(scenes.CITY),
+    }[name.split("-")[0]]  # fmt: skip
+    rule = protocol_of(name, classes)
+    count = {"3": 3, "6": 6}.get(name.split("-")[1] if "-" in name else "", len(classes))
+    assert len(rule.classes) == count and rule.object is None and rule.crop == name.startswith("potsdam")
+    assert rule.matching == ("majority" if name.endswith("majority") else "hungarian")
+    ids = rule.translate(np.arange(len(classes))[None])[0]
+    assert set(ids.tolist()) - {255} == set(range(count))
+    if name == "cocostuff-3":
+        assert (ids != 255).sum() == 3 and ids[classes.index("sky")] == 0
+    elif "-3" in name:
+        assert (ids != 255).all()

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from decoupe.data.layouts import flowers, folders, objects
+from decoupe.data.layouts import aerial, flowers, folders, objects, scenes
 from decoupe.data.layouts.base import Dataset, Layout, Missing, Sample
 from decoupe.errors import Fault, UsageFault
 
 __all__ = ["LAYOUTS", "Dataset", "Layout", "Sample", "open_dataset"]
 
-LAYOUTS: dict[str, Layout] = {**flowers.LAYOUTS, **objects.LAYOUTS, **folders.LAYOUTS}
+LAYOUTS: dict[str, Layout] = {
+    **flowers.LAYOUTS,
+    **objects.LAYOUTS,
+    **aerial.LAYOUTS,
+    **scenes.LAYOUTS,
+    **folders.LAYOUTS,
+}
 """All layouts by name."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 from decoupe.data.catalogue import Sample, open_dataset
 from decoupe.data.decode import read_image
@@ -70,12 +72,18 @@ def measure(model: Model, task: Task, tick: Callable[[], None]) -> Pass:
 
 def load_pair(sample: Sample, protocol: Protocol) -> tuple[Image, Labels]:
     """(H, W, C) uint8 image and (H, W) class ids of the protocol, both cut to the box if the protocol says so."""
-    image, truth = read_image(sample.image), protocol.translate(sample.mask())
     if not protocol.crop or sample.box is None:
-        return image, truth
+        return read_image(sample.image), protocol.translate(sample.mask())
     x0, y0, x1, y1 = sample.box
     window = slice(max(0, math.floor(y0)), math.ceil(y1)), slice(max(0, math.floor(x0)), math.ceil(x1))
-    return image[window], truth[window]
+    image = _kept(sample.image, sample.image.stat().st_mtime_ns)
+    return image[window], protocol.translate(sample.mask()[window])
+
+
+@lru_cache(maxsize=2)
+def _kept(path: Path, changed: int) -> Image:
+    """The last images that boxes were cut from: the 225 crops of a large tile decode it once."""
+    return read_image(path)
 
 
 def _batches(pairs: Iterator[tuple[Image, Labels]]) -> Iterator[list[tuple[Image, Labels]]]:

@@ -33,6 +33,12 @@ class Rule:
 
 
 _ONE_OBJECT: Mapping[str, tuple[str, ...]] = {"background": ("background",), "object": (REST,)}
+_LAND: Mapping[str, tuple[str, ...]] = {"building": ("building",), "vegetation": ("vegetation",), "the rest": (REST,)}
+_POTSDAM_3: Mapping[str, tuple[str, ...]] = {
+    "road and car": ("road", "car"),
+    "building and clutter": ("building", "clutter"),
+    "vegetation and tree": ("low vegetation", "tree"),
+}
 
 PROTOCOLS: Mapping[str, Rule] = {
     "flowers17": Rule(_ONE_OBJECT),
@@ -41,6 +47,15 @@ PROTOCOLS: Mapping[str, Rule] = {
     "cub200": Rule(_ONE_OBJECT),
     "cub200-boxes": Rule(_ONE_OBJECT, crop=True),
     "lfw": Rule(_ONE_OBJECT),
+    "dronedeploy": Rule(),
+    "dronedeploy-6": Rule(),
+    "dronedeploy-3": Rule(_LAND),
+    "dronedeploy-3-majority": Rule(_LAND, matching="majority"),
+    "potsdam": Rule(crop=True),
+    "potsdam-3": Rule(_POTSDAM_3, crop=True),
+    "cocostuff": Rule(),
+    "cocostuff-3": Rule({name: (name,) for name in ("sky", "ground", "plant")}),
+    "cityscapes": Rule(),
     "masks": Rule(),
     "synth": Rule(),
 }
