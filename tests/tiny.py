@@ -52,7 +52,7 @@ TINY: dict[str, dict[str, Any]] = {
     "autoregressive": {
         "size": 32,
         "batch": 8,
-        "images": 96,
+        "train_images": 96,
         "k": "auto",
         "stride": 2,
         "width": 8,
@@ -66,7 +66,7 @@ TINY: dict[str, dict[str, Any]] = {
         "flip": True,
         "rotation": 20.0,
     },
-    "iic": {"size": 32, "batch": 8, "images": 144, "width": 4, "over_k": 6, "k": 2},
+    "iic": {"size": 32, "batch": 8, "train_images": 144, "width": 4, "over_k": 6, "k": 2},
     "student": {"size": 32, "batch": 8, "width": 4, "depth": 3, "rounds": 2, "round_images": 96},
     "baselines": {"size": 32},
 }

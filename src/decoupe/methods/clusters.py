@@ -2,7 +2,7 @@
 
 A subclass has a trunk, a way to make two views, and an objective; everything from features to regions is here. Both
 rooms' configurations have the settings that this file reads: k, over_k, reach, marginal_weight, over_marginal_weight,
-full, images, checks, lr, decay, cosine, average.
+full, train_images, checks, lr, decay, cosine, average.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class ClusterRoom(Room):
             phases.append(self._phase("over", views, config.over_marginal_weight, config.over_k))
         main = self._phase("main", views, config.marginal_weight, int(self.used) or MOST)
         averaged = ("trunk", "heads") if config.average else ()
-        images = config.images
+        images = config.train_images
         last = Stage("cluster", (*phases, main), images, averaged, config.average, checks=config.checks)
         if config.k != "auto":
             return (last,)

@@ -21,7 +21,7 @@ class Config:
     """Side of the square images that the network sees, in pixels (32 to 1024, divisible by `stride`)."""
     batch: int = 16
     """Images per step, over all processes."""
-    images: int = 48_000
+    train_images: int = 48_000
     """Images to see when no other limit is given."""
     checks: int = 8
     """Times that health and the label-free score are looked at, evenly spread."""
@@ -89,7 +89,7 @@ class Config:
             in_range("k", self.k, 2, 256)
         in_range("size", self.size, 32, 1024)
         in_range("batch", self.batch, 2, 4096)
-        in_range("images", self.images, self.batch, 1e9)
+        in_range("train_images", self.train_images, self.batch, 1e9)
         in_range("checks", self.checks, 1, 100)
         in_range("blocks", self.blocks, 0, 32)
         in_range("attention", self.attention, 0, self.blocks)
@@ -132,7 +132,7 @@ class Config:
 
 
 _PAPER = Config(
-    size=200, batch=60, images=300_000, width=64, stride=2, average=0.0, cosine=False, lr=1e-4, reach=5, over_k=0
+    size=200, batch=60, train_images=300_000, width=64, stride=2, average=0.0, cosine=False, lr=1e-4, reach=5, over_k=0
 )  # fmt: skip
 
 PRESETS: dict[str, Config] = {

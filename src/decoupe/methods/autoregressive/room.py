@@ -169,8 +169,10 @@ class AutoregressiveRoom(ClusterRoom):
         k = int(self.used) or MOST
         centres = CentresPhase(config, self.trunk, self.projection, self.head("main"), k)
         return (
-            Stage("represent", (contrast,), config.images, averaged, config.average, False, checks=4, watched_from=2),
-            Stage("centres", (centres,), max(1, config.images // 8), checks=2),
+            Stage(
+                "represent", (contrast,), config.train_images, averaged, config.average, False, checks=4, watched_from=2
+            ),
+            Stage("centres", (centres,), max(1, config.train_images // 8), checks=2),
         )
 
     def enter(self, stage: int, data: TrainingData, fresh: bool) -> None:

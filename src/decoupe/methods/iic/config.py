@@ -19,7 +19,7 @@ class Config:
     """Side of the square images that the network sees, in pixels (32 to 1024, divisible by 2 ^ halvings)."""
     batch: int = 16
     """Images per step, over all processes."""
-    images: int = 48_000
+    train_images: int = 48_000
     """Images to see when no other limit is given."""
     checks: int = 8
     """Times that health and the label-free score are looked at, evenly spread."""
@@ -63,7 +63,7 @@ class Config:
             in_range("k", self.k, 2, 256)
         in_range("size", self.size, 32, 1024)
         in_range("batch", self.batch, 2, 4096)
-        in_range("images", self.images, self.batch, 1e9)
+        in_range("train_images", self.train_images, self.batch, 1e9)
         in_range("checks", self.checks, 1, 100)
         in_range("width", self.width, 2, 256)
         in_range("halvings", self.halvings, 0, 2)
@@ -83,8 +83,8 @@ def _published(
 ) -> Config:
     """A published experiment; what is not known of it is named in the README."""
     return Config(
-        k=k, size=size, batch=batch, images=8550 * 20, width=64, halvings=1, sobel=sobel, over_k=over_k, reach=reach,
-        over_marginal_weight=over_weight, full=True, padding="zeros", jitter=0.4, flip=True, lr=lr, cosine=False,
+        k=k, size=size, batch=batch, train_images=8550 * 20, width=64, halvings=1, sobel=sobel, over_k=over_k,
+        reach=reach, over_marginal_weight=over_weight, full=True, padding="zeros", jitter=0.4, flip=True, lr=lr, cosine=False,
         average=0.0,
     )  # fmt: skip
 
