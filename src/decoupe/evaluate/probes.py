@@ -48,8 +48,8 @@ class Probe:
         """(D, h, w) -> (C, h, w) float32 probabilities."""
         rows = (features.movedim(0, 2) - self.mean) / self.scale
         logits: Tensor = self.network(rows)
-        probs: NDArray[np.float32] = logits.softmax(2).movedim(2, 0).numpy()
-        return probs
+        probs: Tensor = logits.softmax(2).movedim(2, 0)
+        return np.asarray(probs.numpy())
 
 
 @torch.inference_mode()
@@ -68,7 +68,7 @@ def cell_labels(truth: Labels, height: int, width: int) -> Labels:
     """(h, w): the class at the centre of each cell of an (H, W) map."""
     rows = ((np.arange(height) + 0.5) / height * truth.shape[0]).astype(np.int64)
     columns = ((np.arange(width) + 0.5) / width * truth.shape[1]).astype(np.int64)
-    return truth[rows[:, None], columns]
+    return np.asarray(truth[rows[:, None], columns])
 
 
 def collect(model: Model, samples: Sequence[Sample], protocol: Protocol, seed: int) -> tuple[Tensor, Tensor]:

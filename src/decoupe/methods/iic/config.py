@@ -84,8 +84,8 @@ def _published(
     """A published experiment; what is not known of it is named in the README."""
     return Config(
         k=k, size=size, batch=batch, train_images=8550 * 20, width=64, halvings=1, sobel=sobel, over_k=over_k,
-        reach=reach, over_marginal_weight=over_weight, full=True, padding="zeros", jitter=0.4, flip=True, lr=lr, cosine=False,
-        average=0.0,
+        reach=reach, over_marginal_weight=over_weight, full=True, padding="zeros", jitter=0.4, flip=True,
+        lr=lr, cosine=False, average=0.0,
     )  # fmt: skip
 
 
