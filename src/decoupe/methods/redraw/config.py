@@ -22,11 +22,11 @@ class Config:
     """Regions (2 to 16)."""
     batch: int = 20
     """Images per step, over all processes."""
-    train_images: int = 400_000
+    train_images: int = 160_000
     """Images to see by default."""
     z: int = 32
     """Dimensions of each region's latent."""
-    redraw_size: int | None = 32
+    redraw_size: int | None = 16
     """Side at which regions are redrawn and judged, in pixels; masks are found at `size`. None = `size`."""
 
     step: Step = "region"
@@ -35,8 +35,8 @@ class Config:
     information: Information = "regressor"
     """How the latent is read back from the redrawn image: by a network of its own (the paper), from the discriminator's
     last features (one network less), or not at all."""
-    information_weight: float = 5.0
-    """lambda_z, the weight of the squared error per latent dimension."""
+    information_weight: float = 1.25
+    """lambda_z (the paper: 5)."""
     regulariser: Regulariser = "none"
     """Penalty on the mean area of the masks: squared distance from one half, the same outside of a margin, or the
     density of the Concrete distribution."""
@@ -53,9 +53,9 @@ class Config:
     concrete_squared: bool = False
     """Use the density with its denominator squared, as Maddison et al. define it; the text prints it without."""
 
-    coarse: int = 4
-    """The masks vary on a grid of this many pixels (1 = every pixel, the paper); `decoupe distill` sharpens them."""
-    mask_width: int = 32
+    coarse: int = 1
+    """The masks vary on a grid of this many pixels; 1 = every pixel."""
+    mask_width: int = 16
     """Channels of the mask network's first layer (the paper: 64)."""
     generator_width: int = 32
     """Channels of the region generators' last block."""
@@ -65,7 +65,7 @@ class Config:
     """Self-attention in the region generators."""
     attention_discriminator: bool = True
     """Self-attention in the discriminator and in the network that reads latents."""
-    lr_mask: float = 1e-4
+    lr_mask: float = 2e-5
     """Adam's learning rate of the mask network (the paper: 1e-5)."""
     lr_generator: float = 2e-4
     """Adam's learning rate of the region generators (the paper: 1e-4)."""
@@ -75,9 +75,9 @@ class Config:
     """Adam's learning rate of the discriminator (the paper: 1e-4)."""
     decay_mask: float = 1e-4
     """Weight decay of the mask network."""
-    average: float = 0.99
+    average: float = 0.999
     """Decay of the mask network's moving average per step (0 = none, as in the paper)."""
-    augment: bool = True
+    augment: bool = False
     """Show the discriminator everything, real or redrawn, in jittered colours and randomly shifted."""
     mirror: bool = True
     """Mirror half of the photos."""
@@ -118,7 +118,7 @@ _PAPER = Config(
     size=128,
     train_images=600_000,
     redraw_size=None,
-    coarse=1,
+    information_weight=5.0,
     mask_width=64,
     discriminator_width=64,
     lr_mask=1e-5,
@@ -126,12 +126,11 @@ _PAPER = Config(
     lr_reader=1e-4,
     lr_discriminator=1e-4,
     average=0.0,
-    augment=False,
 )
 
 PRESETS: dict[str, Config] = {
     "cpu": Config(),
-    "study": Config(size=32, mask_width=16, generator_width=16, discriminator_width=16, train_images=64_000),
+    "study": Config(size=32, train_images=24_000),
     "paper-flowers": _PAPER,
     "paper-lfw": replace(_PAPER, generator_width=64),
     "paper-cub": replace(_PAPER, generator_width=64),

@@ -38,8 +38,8 @@ def generator_hinge(fake: Tensor) -> Tensor:
 
 # Section III.B: L_I = || delta_i(G_F(I, z_i, i)) - z_i ||^2
 def information(found: Tensor, latents: Tensor) -> Tensor:
-    """`found`, `latents`: (B, Z). The squared distance per latent dimension (1 = nothing was found), mean over B."""
-    return (found.float() - latents).square().mean()
+    """`found`, `latents`: (B, Z). The squared distance (Z = nothing was found), mean over B."""
+    return (found.float() - latents).square().sum(1).mean()
 
 
 # Section IV.A for K regions: the odds of the area, times K - 1, so that the even share 1/K comes to lie at 1/2

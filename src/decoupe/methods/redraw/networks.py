@@ -154,7 +154,7 @@ class RegionGenerator(nn.Module):
         self.dense = SpectralLinear(z, widths[0] * self.sides[0] ** 2)
         self.blocks = nn.ModuleList(_UpBlock(a, b, z) for a, b in zip(widths, widths[1:], strict=False))
         self.attention = SelfAttention(widths[-2]) if attention else None
-        self.norm = InstanceNorm2d(width)
+        self.norm = ConditionalInstanceNorm2d(width, z)
         self.last = SpectralConv2d(width + 1, channels, 3, 1, 1)
         orthogonal(self)
 
@@ -165,7 +165,7 @@ class RegionGenerator(nn.Module):
             if self.attention is not None and i == len(self.blocks) - 1:
                 x = self.attention(x)
             x = block(x, z, mask if side == mask.shape[2] else F.adaptive_avg_pool2d(mask, side))
-        x = torch.relu(self.norm(x))
+        x = torch.relu(self.norm(x, z))
         return torch.tanh(self.last(torch.cat([x, mask.to(x.dtype)], 1)).float()) * mask
 
 

@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from decoupe import distillation
 from decoupe.methods.redraw import losses
 from decoupe.methods.redraw.config import Config
 from decoupe.methods.redraw.networks import (
@@ -170,7 +171,7 @@ class GeneratorPhase(Phase):
                 features = game.discriminator(made.readable)[1]
             read = game.information(made.readable if own else features, made.latents)
             loss = loss + config.information_weight * read
-            logged["z"] = read.detach()
+            logged["z"] = read.detach() / config.z  # 1 = nothing is read
         if _penalised(config, batch):
             penalty = losses.mask_penalty(made.masks, _shape(config))
             loss = loss + config.regulariser_weight * penalty
@@ -283,6 +284,7 @@ class Redraw(Room):
                 decay=config.average,
                 checks=config.checks,
                 watched_from=0.1,
+                patience=config.patience or None,
             )
         ]
 
@@ -290,6 +292,10 @@ class Redraw(Room):
         """(B, C, H, W) in [-1, 1] -> (B, K, H, W)."""
         found: Tensor = self.masks(images)
         return found
+
+    def score(self, images: Tensor) -> Tensor:
+        """(B,): agreement of the regions with those of the mirrored photo, and with their own snapped selves."""
+        return distillation.score(self.segment, images)
 
     def embed(self, images: Tensor) -> Mapping[str, Tensor]:
         """Discriminator: its last features (B, D). Mask: the mask network's features pooled to 4x4, (B, 64 width)."""
