@@ -100,7 +100,7 @@ def reproduce(
         scale: a name of `SCALES`.
         out: the study's folder (default runs/reproduce/<scale>); tables in one folder share their runs.
         seeds: runs of each variant; None = as many as each row of the table has.
-        images_seen: length of each run; None = that of the table, else that of the scale's preset.
+        images_seen: length of each run; None = that of the scale's preset.
         command: what to say after Ctrl-C; default: the command line of these arguments.
         reporter: told of training; counting: makes a progress display for scoring.
 
@@ -120,8 +120,7 @@ def reproduce(
     folder = Path(out) if out is not None else Path("runs/reproduce") / scale
     words = command or _command(chosen.name, data, scale, out, seeds, images_seen)
     dataset, task = open_dataset(data), open_task(data, chosen.protocol, None)
-    length = images_seen if images_seen is not None else chosen.images_seen.get(scale)
-    fitting = Fitting(folder, scale, training_images(dataset), length, reporter or Silent())
+    fitting = Fitting(folder, scale, training_images(dataset), images_seen, reporter or Silent())
     results, curves, about = _measure(chosen, task, dataset, fitting, counting, seeds, words)
     content = _content(chosen, results, curves, task, fitting, words) | about
     _write(folder, chosen, content)

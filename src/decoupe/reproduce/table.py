@@ -80,7 +80,7 @@ class Row:
     short: str
     """Its name in figures, at most 14 characters."""
     text: Figures
-    """The text's figures; columns as in `metrics`."""
+    """The text's figures; columns as in `metrics`. Empty where the text has none."""
     variants: tuple[Variant, ...] = ()
     """What is fitted; runs of equal settings are shared between rows and tables."""
     seeds: int = 1
@@ -119,8 +119,6 @@ class Table:
     """The metrics that are printed, beside the text's."""
     protocol: str | None = None
     """Name of a protocol; None = that of the layout given."""
-    images_seen: Mapping[str, int] = field(default_factory=dict)
-    """Scale -> length of its runs, where that is not the preset's (many seeds, short runs)."""
 
 
 def figures(rows: Mapping[str, Rows], name: str, selection: str = "selected") -> Mapping[str, Any] | None:
