@@ -87,8 +87,10 @@ class Model:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._missing = self._fill(tensors)
         self.room.to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
-        self._groups = self._grouping()
-        given = run.names or self.room.regions
+        own = self.room.regions
+        named = len(run.names) == len(own)  # a snapshot from before K was proposed has regions that nobody named
+        self._groups = self._grouping() if named else [[i] for i in range(len(own))]
+        given = run.names if named else own
         self.names: tuple[str, ...] = tuple(given[group[0]] for group in self._groups)
         """One name per region that `segment` returns (merged regions count once)."""
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
+import decoupe
+from decoupe.data.synthetic import write
+from decoupe.engine.runfolder import Run
 from decoupe.errors import UsageFault
+from decoupe.evaluate.run import evaluate
 from decoupe.methods.autoregressive import losses
 from decoupe.methods.autoregressive.config import PRESETS, Config
 from decoupe.methods.autoregressive.networks import drop
 from decoupe.methods.clusters import ClusterRoom
 from decoupe.methods.room import Batch, DataSpec, Draw, Room, TrainingData, to_unit
 from decoupe.nn.masked_conv import MaskedConv2d, Ordering
-from tests.tiny import build
+from tests.tiny import TINY, build
 
 
 def _batch(images: torch.Tensor, seed: int) -> Batch:
@@ -128,6 +133,26 @@ def test_k_is_proposed_from_images_alone_and_kept_with_the_weights() -> None:
     assert other.regions == room.regions
     phase = room.stages()[1].phases[1]
     assert phase.k == k  # type: ignore[comparison-overlap]
+
+
+def test_a_run_with_proposed_k_can_be_scored_at_every_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snapshots from before K was known show the over-clustering, whatever names and merges the run has by now."""
+    monkeypatch.setenv("DECOUPE_CACHE", str(tmp_path / "cache"))
+    write(tmp_path / "data", "aerial", 12, 32, seed=0)
+    options = TINY["autoregressive"] | {"train_images": 32}
+    model = decoupe.fit(
+        "autoregressive", f"synth:{tmp_path / 'data'}", run=tmp_path / "run", precision="fp32", **options
+    )
+    k = len(model.names)
+    assert k == int(model.room.used) and model.spec.channels == 4
+    model.run.set_names([f"kind {i}" for i in range(k)], merge=[[0, 1]])
+    model.run.commit()
+    opened = Run.open(tmp_path / "run")
+    snapshots = [c.images for c in opened.candidates()]
+    assert len(decoupe.load(opened, snapshots[0]).names) == 6
+    assert len(decoupe.load(opened).names) == k - 1
+    rows = evaluate(opened, f"synth:{tmp_path / 'data'}", matching="majority")["results"]
+    assert [row["selection"] for row in rows] == ["last", "selected", "oracle"]
 
 
 def test_dropout_is_drawn_with_the_step_and_keeps_the_mean() -> None:
