@@ -53,8 +53,8 @@ class Config:
     concrete_squared: bool = False
     """Use the density with its denominator squared, as Maddison et al. define it; the text prints it without."""
 
-    coarse: int = 1
-    """The masks vary on a grid of this many pixels; 1 = every pixel."""
+    coarse: int = 4
+    """The masks vary on a grid of this many pixels (1 = every pixel, the paper); `decoupe distill` sharpens them."""
     mask_width: int = 16
     """Channels of the mask network's first layer (the paper: 64)."""
     generator_width: int = 32
@@ -71,13 +71,13 @@ class Config:
     """Adam's learning rate of the region generators (the paper: 1e-4)."""
     lr_reader: float = 1e-3
     """Adam's learning rate of the network that reads latents (the paper: 1e-4)."""
-    lr_discriminator: float = 4e-4
+    lr_discriminator: float = 2e-4
     """Adam's learning rate of the discriminator (the paper: 1e-4)."""
     decay_mask: float = 1e-4
     """Weight decay of the mask network."""
     average: float = 0.999
     """Decay of the mask network's moving average per step (0 = none, as in the paper)."""
-    augment: bool = False
+    augment: bool = True
     """Show the discriminator everything, real or redrawn, in jittered colours and randomly shifted."""
     mirror: bool = True
     """Mirror half of the photos."""
@@ -118,6 +118,7 @@ _PAPER = Config(
     size=128,
     train_images=600_000,
     redraw_size=None,
+    coarse=1,
     information_weight=5.0,
     mask_width=64,
     discriminator_width=64,
@@ -126,11 +127,12 @@ _PAPER = Config(
     lr_reader=1e-4,
     lr_discriminator=1e-4,
     average=0.0,
+    augment=False,
 )
 
 PRESETS: dict[str, Config] = {
     "cpu": Config(),
-    "study": Config(size=32, train_images=24_000),
+    "study": Config(size=32, train_images=24_000, coarse=1, augment=False),
     "paper-flowers": _PAPER,
     "paper-lfw": replace(_PAPER, generator_width=64),
     "paper-cub": replace(_PAPER, generator_width=64),
