@@ -22,6 +22,7 @@ from decoupe.losses.information import pointwise_information, symmetric_joints
 from decoupe.merging import merge, propose
 from decoupe.methods.room import Batch, DataSpec, Phase, Room, Stage, TrainingData, to_unit
 from decoupe.nn.masked_conv import SparingAdam
+from decoupe.nn.sobel import with_sobel
 from decoupe.paired import Transform
 
 MOST = 12
@@ -39,6 +40,18 @@ class Trunk(nn.Module):
 
     features: int
     stride: int
+
+    def __init__(self, sobel: bool, standardise: bool) -> None:
+        super().__init__()
+        self.sobel, self.standardise = sobel, standardise
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in [-1, 1] -> what the first convolution sees: standardised, with Sobel bands, as configured."""
+        x = images
+        if self.standardise:
+            x = x.float() - x.float().mean((2, 3), keepdim=True)
+            x = x / x.square().mean((2, 3), keepdim=True).sqrt().clamp_min(0.05)
+        return with_sobel(x) if self.sobel else x
 
 
 class Views(nn.Module):

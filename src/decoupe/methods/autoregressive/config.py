@@ -42,6 +42,8 @@ class Config:
     """Normalisation by the statistics of the global batch, or of each pixel by itself (causal in training too)."""
     dropout: float = 0.0
     """Share of the channels dropped inside residual blocks."""
+    standardise: bool = False
+    """Give every band of every image mean 0 and deviation 1 first: a scene's light no longer tells regions apart."""
     sobel: bool = False
     """Add two bands with the Sobel derivatives."""
 

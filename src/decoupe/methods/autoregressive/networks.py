@@ -15,7 +15,6 @@ from decoupe.methods.room import Draw
 from decoupe.nn.attention import MaskedAttention
 from decoupe.nn.masked_conv import MaskedConv2d, Ordering
 from decoupe.nn.norm import normalise
-from decoupe.nn.sobel import with_sobel
 
 
 class PixelNorm(nn.Module):
@@ -184,10 +183,16 @@ class Model(Trunk):
     """g_ar . h, with Sobel bands in front if asked for."""
 
     def __init__(
-        self, stem: nn.Module, autoregressive: Autoregressive, features: int, stride: int, sobel: bool
+        self,
+        stem: nn.Module,
+        autoregressive: Autoregressive,
+        features: int,
+        stride: int,
+        sobel: bool,
+        standardise: bool,
     ) -> None:
-        super().__init__()
-        self.sobel, self.features, self.stride = sobel, features, stride
+        super().__init__(sobel, standardise)
+        self.features, self.stride = features, stride
         self.stem, self.autoregressive = stem, autoregressive
 
     def forward(self, images: Tensor, ordering: Ordering | None = None, draw: Draw | None = None) -> Tensor:
@@ -195,8 +200,7 @@ class Model(Trunk):
 
         `ordering`: one view; None: inference. `draw`: where dropout draws from; None: no dropout.
         """
-        x = with_sobel(images) if self.sobel else images
-        found: Tensor = self.autoregressive(self.stem(x, draw), ordering, draw)
+        found: Tensor = self.autoregressive(self.stem(self.prepared(images), draw), ordering, draw)
         return found
 
 

@@ -146,7 +146,7 @@ class AutoregressiveRoom(ClusterRoom):
             inputs, width, config.blocks, config.attention, config.attention_heads, config.norm, config.dropout
         )
         arl = config.objective == "arl"
-        trunk = Model(stem, chain, width, config.stride, config.sobel)
+        trunk = Model(stem, chain, width, config.stride, config.sobel, config.standardise)
         features = config.features if arl else width
         super().__init__(config, spec, trunk, features, config.temperature if arl else None)
         self.projection: nn.Module = nn.Conv2d(width, features, 1) if arl else nn.Identity()

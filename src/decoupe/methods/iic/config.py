@@ -30,6 +30,8 @@ class Config:
     """Max-poolings, after the second and the fourth convolution (0 to 2)."""
     padding: Literal["replicate", "zeros"] = "replicate"
     """What convolutions see beyond the border; zeros tell the network where in the image it is."""
+    standardise: bool = False
+    """Give every band of every image mean 0 and deviation 1 first: a scene's light no longer tells regions apart."""
     sobel: bool = False
     """Add two bands with the Sobel derivatives."""
     over_k: int = 24

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from decoupe.methods.clusters import Trunk
 from decoupe.nn.norm import BatchNorm2d
-from decoupe.nn.sobel import with_sobel
 
 WIDTHS = (1, 2, 4, 4, 8, 8)
 """Channels in units of the width: 64, 128, 256, 256, 512, 512."""
@@ -19,10 +18,16 @@ class Vgg(Trunk):
     """Images to features: convolution, batch norm, ReLU, six times; max-pooling after the first `halvings` pairs."""
 
     def __init__(
-        self, channels: int, width: int, halvings: int, sobel: bool, padding: Literal["replicate", "zeros"]
+        self,
+        channels: int,
+        width: int,
+        halvings: int,
+        sobel: bool,
+        padding: Literal["replicate", "zeros"],
+        standardise: bool,
     ) -> None:
-        super().__init__()
-        self.sobel, self.features, self.stride = sobel, width * WIDTHS[-1], 2**halvings
+        super().__init__(sobel, standardise)
+        self.features, self.stride = width * WIDTHS[-1], 2**halvings
         layers: list[nn.Module] = []
         now = channels + 2 * sobel
         for index, (factor, dilation) in enumerate(zip(WIDTHS, DILATIONS, strict=True)):
@@ -36,5 +41,5 @@ class Vgg(Trunk):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [-1, 1], sides divisible by `stride` -> (B, 8 width, H / stride, W / stride)."""
-        found: Tensor = self.layers(with_sobel(images) if self.sobel else images)
+        found: Tensor = self.layers(self.prepared(images))
         return found
