@@ -32,7 +32,7 @@ FLAGS = {
     "distill": {
         "--run", "--images", "--size", "--images-seen", "--minutes", "--rounds", "--seed", "--precision", "--resume",
     },
-    "segment": {"--out", "--format", "--max-pixels"},
+    "segment": {"--out", "--format", "--crf", "--max-pixels"},
     "name": {"--set", "--merge", "--from-masks"},
     "evaluate": {"--data", "--protocol", "--split", "--fit-on", "--matching", "--json"},
     "compare": {"--json"},

@@ -274,7 +274,7 @@ def test_single_files_and_frames(folder: Path, tmp_path: Path) -> None:
 
 
 def test_options_not_there_are_refused(folder: Path, tmp_path: Path) -> None:
-    for options in ({"tile": 512}, {"overlap": 8}, {"crf": "krahenbuhl"}, {"formats": "cvat"}):
+    for options in ({"tile": 512}, {"overlap": 8}, {"crf": "sharp"}, {"formats": "cvat"}):
         with pytest.raises(UsageFault):
             segment(Bright(), folder, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()

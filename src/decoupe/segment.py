@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +24,10 @@ from decoupe.export import FORMATS, Place, Record, Writer, choose
 from decoupe.export.ledger import Ledger, signature
 from decoupe.export.palette import colours
 from decoupe.export.upsample import Upsampled
-from decoupe.types import Image
+from decoupe.types import Image, Regions
 
 if TYPE_CHECKING:
+    from decoupe.crf import Settings
     from decoupe.model import Model
 
 BATCH = 32
@@ -82,14 +83,16 @@ class Pipeline:
     progress: Callable[[int], None]
     workers: int = field(default_factory=lambda: max(1, min(16, len(os.sched_getaffinity(0)))))
     batch: int = BATCH
+    crf: Settings | None = None
+    """Dense CRF over the photo, after upsampling; None: none."""
 
     def __post_init__(self) -> None:
         self.problems: list[dict[str, str]] = []
         self._stop = False
         self._hint = REDUCED * self.model.spec.size
         self._lock = threading.Lock()
-        gpu = getattr(self.model, "device", None)
-        self._turn: Any = threading.Lock() if gpu is not None and gpu.type != "cpu" else contextlib.nullcontext()
+        self._device = str(getattr(self.model, "device", "cpu"))
+        self._turn: Any = contextlib.nullcontext() if self._device == "cpu" else threading.Lock()
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Do all jobs. Fault if the disk refuses; images that cannot be read are gathered in `problems`."""
@@ -126,7 +129,7 @@ class Pipeline:
 
     def _read(self, job: Job) -> Decoded | None:
         """The image for the network, whatever the formats: JPEGs from a reduced decoding if far above its size."""
-        keep = any(FORMATS[name].IMAGE for name in job.formats)
+        keep = self.crf is not None or any(FORMATS[name].IMAGE for name in job.formats)
         try:
             looked = decode(job.item.path, max_pixels=self.max_pixels, frame=job.item.frame, hint=self._hint)
             square = self.model.square(looked.pixels)
@@ -155,8 +158,13 @@ class Pipeline:
 
     def _write(self, decoded: Decoded, square: NDArray[np.float32]) -> None:
         job = decoded.job
-        exact = any(FORMATS[name].PROBS for name in job.formats)
-        regions = Upsampled(square, decoded.size, self.model.names, exact)
+        exact = self.crf is not None or any(FORMATS[name].PROBS for name in job.formats)
+        regions: Upsampled | Regions = Upsampled(square, decoded.size, self.model.names, exact)
+        if self.crf is not None and decoded.image is not None:
+            from decoupe.crf import sharpen
+
+            with self._turn:
+                regions = sharpen(Regions(regions.probs, regions.names), decoded.image, self.crf, self._device)
         done = {name: self.writers[name].write(job.item.key, decoded.image, regions) for name in job.formats}
         with self._lock:
             self.ledger.add(Record(job.item.key, job.name, decoded.size, None), job.source, done)
@@ -239,9 +247,9 @@ def _jobs(
     return jobs
 
 
-def _stamp(model: Model) -> dict[str, Any]:
+def _stamp(model: Model, crf: Settings | None) -> dict[str, Any]:
     files = model.run.info.get("files", {})
-    return {
+    return ({} if crf is None else {"crf": asdict(crf)}) | {
         "room": model.run.info.get("room"),
         "weights": files.get("weights.safetensors"),
         "selection": str(model.selection),
@@ -257,14 +265,15 @@ def segment(
     formats: str | Sequence[str] = ("png",),
     tile: int | None = None,
     overlap: int = 0,
-    crf: str | None = None,
+    crf: str | Settings | None = None,
     progress: Callable[[int, int], None] | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> dict[str, Any]:
     """Segment every image of `source` into `out`; what is there already and complete is skipped.
 
     run: a loaded `Model`, a run, or its path. source: folder, glob, file, CSV manifest or list. formats: names of
-    `decoupe.export.FORMATS`. progress: called with (done, total). max_pixels: larger images are left out.
+    `decoupe.export.FORMATS`. crf: preset of `decoupe.crf`, or settings: sharpens regions along the photo's edges (None,
+    "none": does not). progress: called with (done, total). max_pixels: larger images are left out.
 
     Returns {"out", "images", "written", "skipped", "problems": [{"path", "reason"}], "files": {format: count or file
     name}, "replaced", "seconds", "images_per_s", "note"}. Fault if no image could be used, if `out` holds the photos or
@@ -273,14 +282,15 @@ def segment(
     wanted = choose(formats)
     if tile is not None or overlap:
         raise UsageFault("no --tile", f"{tile}", "leave it out: this version segments whole images")
-    if crf is not None:
-        raise UsageFault("no --crf", repr(crf), "leave it out: this version has no dense CRF")
+    from decoupe.crf.regions import asked
+
+    settings = asked(crf)
     out = Path(out)
     items = find(source)
     _check_out(out, items)
     model = _model(run)
     started = time.perf_counter()
-    with Ledger(out, _stamp(model)) as ledger:
+    with Ledger(out, _stamp(model, settings)) as ledger:
         keys = sorted(item.key for item in items)
         place = Place(out, model.names, colours(model.names), lambda name: ledger.records(name, keys))
         jobs = _jobs(place, ledger, items, _names(source, items), wanted)
@@ -293,7 +303,7 @@ def segment(
 
         advance(0)
         writers = {name: FORMATS[name](place) for name in wanted}
-        pipeline = Pipeline(model, writers, ledger, max_pixels, advance)
+        pipeline = Pipeline(model, writers, ledger, max_pixels, advance, crf=settings)
         pipeline.run(jobs)
         usable = len(items) - len(pipeline.problems)
         if not usable:

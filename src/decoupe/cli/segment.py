@@ -10,6 +10,7 @@ from decoupe.cli.parser import Parser, Verb, filled, unknown, whole
 from decoupe.errors import UsageFault
 
 FORMATS = ("png", "overlay", "npz", "csv", "coco")
+CRFS = ("none", "krahenbuhl", "sec-train", "sec-test", "cutler", "stego", "irn")
 
 
 def formats(text: str) -> tuple[str, ...]:
@@ -21,6 +22,14 @@ def formats(text: str) -> tuple[str, ...]:
     if not asked:
         raise UsageFault(f"--format of {', '.join(FORMATS)}", "none", "write --format png")
     return tuple(dict.fromkeys(asked))
+
+
+def crf(text: str) -> str:
+    """Reader of `--crf PRESET`."""
+    name = text.strip().lower()
+    if name not in CRFS:
+        raise unknown(f"--crf of {', '.join(CRFS)}", text, CRFS, "decoupe segment --help")
+    return name
 
 
 def segment_flags(parser: Parser) -> None:
@@ -37,6 +46,13 @@ def segment_flags(parser: Parser) -> None:
         help=f"any of {','.join(FORMATS)}, separated by commas (default: png)",
     )
     add(
+        "--crf",
+        metavar="PRESET",
+        type=crf,
+        default="none",
+        help=f"sharpen masks along the photo's edges by a dense CRF: {', '.join(CRFS)} (default: none)",
+    )
+    add(
         "--max-pixels",
         metavar="N",
         type=whole("--max-pixels", 1),
@@ -51,7 +67,9 @@ def segment_run(given: argparse.Namespace) -> None:
 
     limit = given.max_pixels or MAX_PIXELS
     with console.counting("images") as progress:
-        done = segment(given.run, given.path, given.out, given.format, progress=progress, max_pixels=limit)
+        done = segment(
+            given.run, given.path, given.out, given.format, crf=given.crf, progress=progress, max_pixels=limit
+        )
     for problem in done["problems"]:
         console.line(f"  {problem['path']}   {problem['reason']}   left out")
     written = ", ".join(v if isinstance(v, str) else f"{v:,} {name}" for name, v in done["files"].items())
@@ -126,7 +144,9 @@ def _once(pairs: Sequence[tuple[int, str]]) -> dict[int, str]:
     return names
 
 
-SEGMENT = Verb("segment", "masks of new images", "RUN PATH --out DIR [--format LIST]", segment_flags, segment_run)
+SEGMENT = Verb(
+    "segment", "masks of new images", "RUN PATH --out DIR [--format LIST] [--crf PRESET]", segment_flags, segment_run
+)
 NAME = Verb(
     "name", "name, show or merge the regions of a run", "RUN [--set N=NAME] [--merge N,N=NAME] [--from-masks DIR]",
     name_flags, name_run,
