@@ -40,11 +40,13 @@ def test_make_targets_exist() -> None:
 
 
 def quick(words: list[str]) -> list[str]:
-    """A `fit` command with the smallest settings of its room, options of the README first."""
-    room = words[1]
+    """A `fit` or `distill` command with the smallest settings of its room, options of the README first."""
+    room = words[1] if words[0] == "fit" else "student"
     if "--minutes" in words:
         at = words.index("--minutes")
         words = words[:at] + words[at + 2 :]
+    if room == "student":
+        return [*words, "--images-seen", "64", "--size", "32", "--precision", "fp32"]
     options = [f"--{key.replace('_', '-')}={value}" for key, value in TINY[room].items()]
     return [*words, *options, "--precision", "fp32"]
 
@@ -68,7 +70,7 @@ def test_commands_and_python_of_the_readme(desk: Path, monkeypatch: pytest.Monke
         if words[0] == "make":
             continue
         assert words[0] == "decoupe", line
-        arguments = quick(words[1:]) if words[1] == "fit" else words[1:]
+        arguments = quick(words[1:]) if words[1] in ("fit", "distill") else words[1:]
         assert main(arguments) == 0, line
         ran += 1
     assert ran >= 8

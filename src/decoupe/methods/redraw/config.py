@@ -132,7 +132,7 @@ _PAPER = Config(
 
 PRESETS: dict[str, Config] = {
     "cpu": Config(),
-    "study": Config(size=32, train_images=24_000, coarse=1, augment=False),
+    "study": Config(size=32, train_images=16_000, coarse=1, augment=False, checks=8),
     "paper-flowers": _PAPER,
     "paper-lfw": replace(_PAPER, generator_width=64),
     "paper-cub": replace(_PAPER, generator_width=64),
