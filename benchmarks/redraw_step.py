@@ -67,23 +67,23 @@ class Naive:
         stage = room.stages()[0]
         self.optimisers = [phase.optimiser() for phase in stage.phases]
 
-    def fakes(self, images: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+    def fakes(self, images: Tensor, latents: Tensor, turn: int) -> tuple[Tensor, Tensor]:
         """Redrawn images and the region of each: every generator over the whole batch, then a choice."""
         room = self.room
         masks = reduce_to(room.masks(images), room.redraw_size)
         photos = reduce_to(images, room.redraw_size)
-        region = torch.arange(len(images)) % room.config.k
+        region = (torch.arange(len(images)) + turn) % room.config.k
         made = [
             losses.redraw_region(photos, masks[:, i : i + 1], generator(masks[:, i : i + 1], latents[:, i]))
             for i, generator in enumerate(room.generators)
         ]
         return torch.stack(made, 1)[torch.arange(len(images)), region], region
 
-    def step(self, images: Tensor, latents: Tensor, update: bool = True) -> tuple[float, float]:
+    def step(self, images: Tensor, latents: Tensor, turn: int, update: bool = True) -> tuple[float, float]:
         """One step of G and one of D; their losses."""
         room, config = self.room, self.room.config
         room.requires_grad_(True).discriminator.requires_grad_(False)
-        made, region = self.fakes(images, latents)
+        made, region = self.fakes(images, latents, turn)
         score, _ = room.discriminator(made)
         found = room.reader(made) if room.reader is not None else latents
         rows = torch.arange(len(images))
@@ -96,7 +96,7 @@ class Naive:
         room.zero_grad()
         room.requires_grad_(False).discriminator.requires_grad_(True)
         with torch.no_grad():
-            made, _ = self.fakes(images, latents)
+            made, _ = self.fakes(images, latents, turn)
         real, _ = room.discriminator(reduce_to(images, room.redraw_size))
         fake, _ = room.discriminator(made)
         second = losses.discriminator_hinge(real, fake)
@@ -152,20 +152,21 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
     def batch() -> Batch:
         return Batch(torch.arange(config.batch), images, images, Draw(1, config.batch), 0.5)
 
-    latents = Draw(1, config.batch).normal(config.k, config.z)
+    draw = Draw(1, config.batch)
+    latents, turn = draw.normal(config.k, config.z), int(draw.shared(config.k, 1))
     copies = [copy.deepcopy(room.state_dict()) for _ in range(3)]
     rooms = [Redraw(config, DataSpec(3, config.size)) for _ in copies]
     for other, state in zip(rooms, copies, strict=True):
         other.load_state_dict(state)
         other.eval()  # one estimate of the spectral norms for both; power iterations are timed below
     naive, exact, fast = Naive(rooms[0]), Ours(rooms[1], "fp32"), Ours(rooms[2], "bf16")
-    theirs = naive.step(images.contiguous(), latents, update=False)
+    theirs = naive.step(images.contiguous(), latents, turn, update=False)
     ours = exact.step(batch(), update=False)
     for other in rooms:
         other.train()
     plain = images.contiguous()
     seconds = {
-        "naive fp32": median_seconds(lambda: naive.step(plain, latents), steps),
+        "naive fp32": median_seconds(lambda: naive.step(plain, latents, turn), steps),
         "fp32 channels_last": median_seconds(lambda: exact.step(batch()), steps),
         "bf16 channels_last": median_seconds(lambda: fast.step(batch()), steps),
     }

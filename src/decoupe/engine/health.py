@@ -1,6 +1,7 @@
 """Collapse is watched for every room.
 
-A region that takes nearly the whole image, one mask for all images, a loss that is no number.
+A region that takes nearly the whole image, one mask for all images, a region that nothing uses where the method needs
+all of them, a loss that is no number.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ SAME = 0.02
 
 True masks of photos are far above: flowers .72, horses .56, discs that move by 2 % of the side .09.
 """
+EMPTY = 0.01
+"""A region whose mean probability is below this share is used by nothing."""
 CONFIDENT = 0.5
 """`confidence` from which `dependence` is judged: below, masks have not made up their mind and differ in little."""
 ENOUGH = 16
@@ -40,6 +43,7 @@ class Health:
     confidence: float = 0.0
     """Variance of p over images and pixels, as a share of the largest possible with these areas; 1 = hard masks."""
     images: int = 0
+    needs_all: bool = False
 
     @property
     def trouble(self) -> str | None:
@@ -48,6 +52,9 @@ class Health:
             return "a loss was not a finite number"
         for region, share in enumerate(self.hard):
             if share > FULL:
+                return f"region {region} covers {share:.1%} of all images: collapsed"
+        for region, share in enumerate(self.soft):
+            if self.needs_all and share < EMPTY:
                 return f"region {region} covers {share:.1%} of all images: collapsed"
         if self.images >= ENOUGH and self.confidence >= CONFIDENT and self.dependence < SAME:
             return f"all images get the same mask ({self.dependence:.1%} of it depends on the image): collapsed"
@@ -72,8 +79,8 @@ def _dependence(probs: Sequence[Tensor]) -> tuple[float, float]:
     return dependence, confidence
 
 
-def look(probs: Sequence[Tensor], finite: bool = True) -> Health:
-    """Measure `probs`, a sequence of (B, K, H, W) on the fixed validation images."""
+def look(probs: Sequence[Tensor], finite: bool = True, needs_all: bool = False) -> Health:
+    """Measure `probs`, a sequence of (B, K, H, W) on the fixed validation images; `needs_all`: see `Room`."""
     k = probs[0].shape[1]
     finite = finite and all(bool(p.isfinite().all()) for p in probs)
     counts = sum(torch.bincount(p.argmax(1).flatten(), minlength=k).double() for p in probs)
@@ -82,4 +89,4 @@ def look(probs: Sequence[Tensor], finite: bool = True) -> Health:
     entropy = -(hard * hard.clamp_min(1e-12).log()).sum() / torch.tensor(float(max(k, 2))).log()
     dependence, confidence = _dependence(probs)
     areas = tuple(hard.tolist()), tuple(soft.nan_to_num().tolist())
-    return Health(*areas, float(entropy), finite, dependence, confidence, sum(len(p) for p in probs))
+    return Health(*areas, float(entropy), finite, dependence, confidence, sum(len(p) for p in probs), needs_all)

@@ -84,7 +84,7 @@ class Keeper:
             stack.enter_context(self._average.applied())
             images = self.validation()
             probs = [self.room.segment(part) for part in torch.split(images, 64)]
-            seen = health.look(probs, bool(self._finite))
+            seen = health.look(probs, bool(self._finite), self.room.NEEDS_ALL)
             score = error = None
             if stage.candidate and seen.finite:
                 scores = torch.cat([self.room.score(part) for part in torch.split(images, 64)]).double()

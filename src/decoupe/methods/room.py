@@ -67,6 +67,11 @@ class Draw:
     def _mine(self, rows: Tensor) -> Tensor:
         return rows[self._rank * self.batch : (self._rank + 1) * self.batch].to(self._device)
 
+    @property
+    def first(self) -> int:
+        """Position of this process's first row in the global batch."""
+        return self._rank * self.batch
+
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """(batch, *shape) float32 uniform in [low, high)."""
         return self._mine(torch.rand(self.batch * self._ranks, *shape, generator=self._generator)) * (high - low) + low
@@ -160,6 +165,8 @@ class Room(nn.Module, ABC):
 
     NAME: ClassVar[str]
     REGIONS: ClassVar[tuple[str, ...]] = ()
+    NEEDS_ALL: ClassVar[bool] = False
+    """Whether a region that no image uses is a collapse (it is not where regions are clusters to choose from)."""
 
     def __init__(self, config: Any, spec: DataSpec) -> None:
         super().__init__()

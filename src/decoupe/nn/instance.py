@@ -33,7 +33,7 @@ class _Normalise(torch.autograd.Function):
         centred = rows - rows.sum(1, keepdim=True).div_(count)
         rest = centred.sum(1, keepdim=True).float() / count
         variance = (centred * centred).sum(1, keepdim=True).float() / count - rest.square()
-        scale = (variance + EPS).rsqrt()
+        scale = (variance.clamp_min(0) + EPS).rsqrt()
         slope = gain * scale
         ctx.save_for_backward(centred, rest, scale, gain)
         ctx.like = x

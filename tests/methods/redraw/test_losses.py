@@ -72,16 +72,28 @@ def test_squared_concrete_is_a_density(alpha: float, beta: float) -> None:
 
     def density(x: float, squared: bool) -> float:
         point = torch.tensor(x, dtype=torch.float64)
-        return float(losses.concrete(point, alpha, beta, squared, floor=1e-300))
+        return float(losses.concrete(point, alpha, beta, squared, floor=1e-12))
 
     def over_logits(logit: float) -> float:
         x = 1 / (1 + math.exp(-logit))
         return density(x, squared=True) * x * (1 - x)
 
-    assert quad(over_logits, -30, 30)[0] == pytest.approx(1, abs=1e-4)
+    assert quad(over_logits, -25, 25)[0] == pytest.approx(1, abs=1e-4)
     x = 0.3
     printed = beta * alpha * x ** (-beta - 1) * (1 - x) ** (-beta - 1) / (alpha * x**-beta + (1 - x) ** -beta)
     assert density(x, False) == pytest.approx(printed)
+
+
+def test_concrete_goes_on_straight_below_its_floor() -> None:
+    area = torch.tensor([0.0, 0.002, 0.005, 0.01, 0.0101], dtype=torch.float64, requires_grad=True)
+    for squared in (False, True):
+        found = losses.concrete(area, squared=squared)
+        (slope,) = torch.autograd.grad(found.sum(), area)
+        assert torch.allclose(slope[:3], slope[3:4], rtol=1e-6) and float(slope[4] / slope[3]) == pytest.approx(
+            1, abs=0.05
+        )
+        step = (found[3] - found[0]).detach() / 0.01
+        assert float(step) == pytest.approx(float(slope[3]), rel=1e-6)
 
 
 def test_concrete_has_its_minimum_at_one_half_and_stays_finite_at_the_ends() -> None:
@@ -94,9 +106,10 @@ def test_concrete_has_its_minimum_at_one_half_and_stays_finite_at_the_ends() -> 
 
 @pytest.mark.parametrize("shape", [losses.mse, losses.rectified_mse, losses.concrete])
 @pytest.mark.parametrize("k", [2, 3])
-def test_mask_penalty_pushes_an_empty_region_to_grow(shape: losses.Regulariser, k: int) -> None:
+@pytest.mark.parametrize("logit", [-4.0, -6.0, -12.0])
+def test_mask_penalty_pushes_an_empty_region_to_grow(shape: losses.Regulariser, k: int, logit: float) -> None:
     logits = torch.zeros(2, k, 4, 4)
-    logits[:, 0] = -6.0
+    logits[:, 0] = logit
     logits.requires_grad_()
     losses.mask_penalty(torch.softmax(logits, 1), shape).backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None and bool((logits.grad[:, 0] < 0).all())

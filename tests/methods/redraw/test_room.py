@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from benchmarks.redraw_step import measure
+from decoupe.errors import Fault
 from decoupe.methods.redraw.config import Config
-from decoupe.methods.redraw.networks import MaskNetwork, RegionGenerator, SelfAttention, sides
+from decoupe.methods.redraw.networks import MaskNetwork, RegionGenerator, SelfAttention, sides, split
 from decoupe.methods.redraw.room import Redraw, Redrawn
 from decoupe.methods.room import Batch, DataSpec, Draw, to_unit
 from decoupe.nn.instance import ConditionalInstanceNorm2d, InstanceNorm2d, normalise
@@ -33,18 +34,49 @@ def _made(room: Redraw, batch: Batch) -> Redrawn:
 
 @pytest.mark.parametrize("k", [2, 3])
 def test_the_papers_step_redraws_one_region_of_each_image(k: int) -> None:
-    room = _room(k=k, mirror=False)
-    made = _made(room, _batch(9))
+    room, batch = _room(k=k, mirror=False), _batch(9)
+    made = _made(room, batch)
     known = made.latents.isfinite().all(2)
-    assert known.sum(1).tolist() == [1] * 9 and known.sum(0).tolist() == [9 // k + (i < 9 % k) for i in range(k)]
-    order = torch.cat([torch.arange(9)[i::k] for i in range(k)])
-    shares = nn.functional.adaptive_avg_pool2d(made.masks, room.redraw_size)[order]
+    assert known.sum(1).tolist() == [1] * 9 and sorted(known.sum(0).tolist()) == sorted(
+        9 // k + (i < 9 % k) for i in range(k)
+    )
     region = known.long().argmax(1)
-    share = shares[torch.arange(9), region][:, None]
+    shares = nn.functional.adaptive_avg_pool2d(made.masks, room.redraw_size)
+    photos = list(range(9))
     for row in range(9):
-        drawn = room.generators[int(region[row])](share[row : row + 1], made.latents[row : row + 1, region[row]])
-        wanted = made.photos[order[row]] * (1 - share[row]) + drawn[0]
-        assert torch.allclose(made.fakes[row], wanted, atol=1e-4)
+        i = int(region[row])
+        z = made.latents[row : row + 1, i]
+        fits = [
+            p
+            for p in photos
+            if torch.allclose(
+                made.fakes[row],
+                made.photos[p] * (1 - shares[p, i]) + room.generators[i](shares[p : p + 1, i : i + 1], z)[0],
+                atol=1e-4,
+            )
+        ]
+        assert len(fits) == 1, "one photo, not taken before, with that region redrawn"
+        photos.remove(fits[0])
+
+
+def test_every_region_is_redrawn_equally_often_whatever_the_number_of_processes() -> None:
+    counts = torch.zeros(3)
+    for seed in range(60):
+        turn = int(Draw(seed, 20).shared(3, 1))
+        counts += torch.tensor([float(len(rows)) for rows in split(torch.arange(20), 3, turn)])
+        whole = {int(r): i for i, rows in enumerate(split(torch.arange(20), 3, turn)) for r in rows}
+        for rank in range(4):
+            draw = Draw(seed, 5, rank, 4)
+            local = split(torch.arange(5), 3, draw.first + int(draw.shared(3, 1)))
+            assert all(whole[5 * rank + int(r)] == i for i, rows in enumerate(local) for r in rows)
+    assert float(counts.min() / counts.max()) > 0.97
+
+
+def test_a_batch_smaller_than_the_regions_is_refused() -> None:
+    with pytest.raises(Fault, match="batch"):
+        _room(batch=4, k=8)
+    with pytest.raises(Fault, match="per process"):
+        _made(_room(batch=8, k=3), _batch(2))
 
 
 def test_the_authors_step_redraws_every_region_and_reads_latents_from_all_of_them() -> None:
@@ -88,9 +120,14 @@ def test_the_penalty_is_switched_off_after_its_images() -> None:
 @pytest.mark.parametrize("step", ["region", "every", "all"])
 def test_each_way_of_reading_latents_trains_in_each_step(information: str, step: str) -> None:
     room = _room(information=information, step=step)
+    batch = _batch()
     for phase in room.stages()[0].phases:
-        loss, logged = phase(_batch())
+        room.requires_grad_(False)
+        for module in phase.trained():
+            module.requires_grad_(True)
+        loss, logged = phase(batch)
         loss.backward()
+        assert all(p.grad is not None for module in phase.trained() for p in module.parameters())
         assert loss.isfinite() and ("z" in logged) == (information != "none" and phase.name == "G")
 
 

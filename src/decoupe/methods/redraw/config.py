@@ -34,7 +34,7 @@ class Config:
     read from the image with all of them redrawn (the authors' code). all: redraw all regions at once (the ablation)."""
     information: Information = "regressor"
     """How the latent is read back from the redrawn image: by a network of its own (the paper), from the discriminator's
-    last features (one network less), or not at all."""
+    last features (one network less; both are trained together), or not at all."""
     information_weight: float = 1.25
     """lambda_z (the paper: 5)."""
     regulariser: Regulariser = "none"
@@ -84,12 +84,12 @@ class Config:
     checks: int = 16
     """Checks of health and label-free score, evenly spread; each keeps a snapshot."""
     patience: int = 0
-    """Stop when the label-free score has not risen for so many checks; 0 = never."""
+    """Stop when the label-free score has not risen by more than its standard error for so many checks; 0 = never."""
 
     def __post_init__(self) -> None:
         in_range("size", self.size, 32, 256)
         in_range("k", self.k, 2, 16)
-        in_range("batch", self.batch, 2, 4096)
+        in_range("batch", self.batch, self.k, 4096)
         in_range("train_images", self.train_images, self.batch, 1e9)
         in_range("z", self.z, 1, 1024)
         in_range("redraw_size", self.redraw_size, 16, self.size)
@@ -132,7 +132,7 @@ _PAPER = Config(
 
 PRESETS: dict[str, Config] = {
     "cpu": Config(),
-    "study": Config(size=32, train_images=16_000, coarse=1, augment=False, checks=8),
+    "study": Config(size=32, train_images=16_000, coarse=1, augment=False, average=0.0, checks=8),
     "paper-flowers": _PAPER,
     "paper-lfw": replace(_PAPER, generator_width=64),
     "paper-cub": replace(_PAPER, generator_width=64),

@@ -62,16 +62,18 @@ def rectified_mse(area: Tensor, margin: float = 0.3) -> Tensor:
 
 
 # Section IV.A, Concrete density: b a x^(-b-1) (1-x)^(-b-1) / (a x^-b + (1-x)^-b), its denominator squared if asked
-def concrete(area: Tensor, alpha: float = 1.0, beta: float = 0.5, squared: bool = False, floor: float = 1e-3) -> Tensor:
+def concrete(area: Tensor, alpha: float = 1.0, beta: float = 0.5, squared: bool = False, floor: float = 0.01) -> Tensor:
     """Density of the binary Concrete distribution at the mean area; elementwise.
 
-    As printed the denominator has no square; `squared` is the density of Maddison et al. (2016). Areas are kept within
-    [floor, 1 - floor], where the density is finite.
+    As printed the denominator has no square; `squared` is the density of Maddison et al. (2016). It is infinite at 0
+    and 1: outside of [floor, 1 - floor] its tangent goes on, so that the emptiest masks are pushed hardest.
     """
     x = area.clamp(floor, 1 - floor)
     low, high = x.pow(-beta), (1 - x).pow(-beta)
-    below = alpha * low + high
-    return beta * alpha * (low / x) * (high / (1 - x)) / (below.square() if squared else below)
+    power, below = (2 if squared else 1), alpha * low + high
+    density = beta * alpha * (low / x) * (high / (1 - x)) / below.pow(power)
+    slope = (beta + 1) * (1 / (1 - x) - 1 / x) - power * beta * (high / (1 - x) - alpha * low / x) / below
+    return density * (1 + slope * (area - x))  # slope: of the density's logarithm
 
 
 Regulariser = Callable[[Tensor], Tensor]

@@ -239,6 +239,6 @@ def reduce_to(images: Tensor, size: int) -> Tensor:
     return images if images.shape[3] <= size else F.adaptive_avg_pool2d(images, size)
 
 
-def split(rows: Tensor, k: int) -> Sequence[Tensor]:
-    """Rows r with r % k = 0, 1, ..., k - 1: the images whose region 0, 1, ... is redrawn."""
-    return [rows[region::k] for region in range(k)]
+def split(rows: Tensor, k: int, first: int = 0) -> Sequence[Tensor]:
+    """For each region 0, 1, ..., k - 1 the rows r with (r + first) % k equal to it: those that have it redrawn."""
+    return [rows[(region - first) % k :: k] for region in range(k)]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from decoupe import distillation
+from decoupe.errors import Fault
 from decoupe.methods.redraw import losses
 from decoupe.methods.redraw.config import Config
 from decoupe.methods.redraw.networks import (
@@ -74,7 +75,9 @@ class Redrawing(nn.Module):
         masks = self.masks(images)
         photos, shares = reduce_to(images, self.size), reduce_to(masks, self.size)
         latents = batch.draw.normal(self.config.k, self.config.z)
-        made = {"region": self._one, "every": self._every, "all": self._all}[self.config.step](photos, shares, latents)
+        turn = batch.draw.first + int(batch.draw.shared(self.config.k, 1))
+        steps = {"region": partial(self._one, first=turn), "every": self._every, "all": self._all}
+        made = steps[self.config.step](photos, shares, latents)
         result = Redrawn(photos, masks, *made)
         self._last = batch, Redrawn(photos, masks.detach(), *(part.detach() for part in made))
         return result
@@ -88,12 +91,13 @@ class Redrawing(nn.Module):
             raise RuntimeError("redraw keeps what it made")
         return self._last[1]
 
-    def _one(self, photos: Tensor, shares: Tensor, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The paper's step. Image r has region r mod K redrawn: uniform, since images come in random order."""
+    def _one(self, photos: Tensor, shares: Tensor, latents: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The paper's step. Image r of the global batch has region (r + a draw for the whole step) mod K redrawn."""
         k, fakes, known = self.config.k, [], []
-        for region, (some, share, z) in enumerate(
-            zip(split(photos, k), split(shares, k), split(latents, k), strict=True)
-        ):
+        if len(photos) < k:
+            raise Fault(f"a batch of {k} images or more per process", str(len(photos)), "choose a larger --batch")
+        parts = zip(*(split(rows, k, first) for rows in (photos, shares, latents)), strict=True)
+        for region, (some, share, z) in enumerate(parts):
             mask = share[:, region : region + 1]
             fakes.append(losses.redraw_region(some, mask, self.generators[region](mask, z[:, region])))
             known.append(torch.full_like(z, torch.nan))
@@ -142,8 +146,8 @@ class GeneratorPhase(Phase):
         self.game = game
 
     def trained(self) -> Sequence[nn.Module]:
-        """Mask network, region generators, reader of latents."""
-        reader = [] if self.game.reader is None else [self.game.reader]
+        """Mask network, region generators, and the reader of latents if it has a trunk of its own."""
+        reader = [] if self.game.reader is None or self.game.reader.trunk is None else [self.game.reader]
         return [self.game.masks, self.game.generators, *reader]
 
     def optimiser(self) -> torch.optim.Optimizer:
@@ -208,7 +212,7 @@ class DiscriminatorPhase(Phase):
         self.game = game
 
     def trained(self) -> Sequence[nn.Module]:
-        """The discriminator; with a shared reader its linear layer too, since it reads the discriminator's features."""
+        """The discriminator, and a reader that reads its features."""
         reader = self.game.reader
         return [self.game.discriminator, *([reader] if reader is not None and reader.trunk is None else [])]
 
@@ -225,8 +229,10 @@ class DiscriminatorPhase(Phase):
         scores, features = game.discriminator(torch.cat([reals, fakes]))
         loss = losses.discriminator_hinge(scores[: len(reals)], scores[len(reals) :])
         logged = {"D": loss.detach()}
-        if config.information == "shared" and config.step != "every":
-            loss = loss + config.information_weight * game.information(features[len(reals) :], made.latents)
+        if config.information == "shared":
+            own = config.step == "every"  # latents are read from other images than those that are judged
+            seen = game.discriminator(made.readable)[1] if own else features[len(reals) :]
+            loss = loss + config.information_weight * game.information(seen, made.latents)
         return loss, logged
 
 
@@ -234,6 +240,7 @@ class Redraw(Room):
     """See the module's docstring. Regions carry no meaning until they are named."""
 
     NAME: ClassVar[str] = "redraw"
+    NEEDS_ALL: ClassVar[bool] = True
     config: Config
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
@@ -308,7 +315,8 @@ class Redraw(Room):
         masks = self.masks(batch.images)
         photos, shares = reduce_to(batch.images, self.redraw_size), reduce_to(masks, self.redraw_size)
         z = batch.draw.normal(self.config.k, self.config.z)[: len(photos)]
-        rows = {"photo": batch.images, "mask": masks[:, 1:2] * 2 - 1}
+        drawn = range(1, 2) if self.config.k == 2 else range(self.config.k)
+        rows = {"photo": batch.images} | {f"mask {i}": masks[:, i : i + 1] * 2 - 1 for i in drawn}
         for i, generator in enumerate(self.generators):
             share = shares[:, i : i + 1]
             made = losses.redraw_region(photos, share, generator(share, z[:, i]))
