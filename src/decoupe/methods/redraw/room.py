@@ -6,7 +6,7 @@ very images that G made in this step, so that each step redraws once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -29,6 +29,8 @@ from decoupe.methods.redraw.networks import (
 from decoupe.methods.room import Batch, DataSpec, Draw, Phase, Room, Stage
 from decoupe.views import colour_jitter, translate
 
+Made = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+"""(photos, shares, latents) -> what is judged, what latents are read from, the latents that were used."""
 JITTER = 0.3
 """Strength of the colour jitter on what the discriminator is shown."""
 
@@ -76,7 +78,7 @@ class Redrawing(nn.Module):
         photos, shares = reduce_to(images, self.size), reduce_to(masks, self.size)
         latents = batch.draw.normal(self.config.k, self.config.z)
         turn = batch.draw.first + int(batch.draw.shared(self.config.k, 1))
-        steps = {"region": partial(self._one, first=turn), "every": self._every, "all": self._all}
+        steps: Mapping[str, Made] = {"region": partial(self._one, first=turn), "every": self._every, "all": self._all}
         made = steps[self.config.step](photos, shares, latents)
         result = Redrawn(photos, masks, *made)
         self._last = batch, Redrawn(photos, masks.detach(), *(part.detach() for part in made))
