@@ -69,7 +69,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, synth: Path) -> Path:
 def _without_collapse(patch: pytest.MonkeyPatch) -> None:
     """So short a run learns nothing; what collapse is has its tests elsewhere."""
     patch.setattr("decoupe.engine.health.FULL", 2.0)
-    patch.setattr("decoupe.engine.health.FROZEN", -1.0, raising=False)
+    patch.setattr("decoupe.engine.health.SAME", -1.0)
 
 
 def load(study: Path, name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from decoupe.cli import main
 from decoupe.data.catalogue import open_dataset
 from decoupe.errors import Fault, UsageFault
+from decoupe.evaluate.measure import open_task
 from decoupe.methods import ROOMS
-from decoupe.reproduce import SCALES, TABLES, Table
+from decoupe.reproduce import SCALES, TABLES, Table, scores
 from decoupe.reproduce.runs import folder_name, training_images
 from decoupe.reproduce.sheet import NAMES
 from decoupe.reproduce.table import Claim, Row, Variant, as_good, below, collapses, less_often, never_collapses
@@ -95,9 +97,35 @@ def test_equal_settings_are_one_run_wherever_they_are_asked_for(synth: Path) -> 
     assert len(baselines) == 1
     assert name("redraw-regularisers", "Hybrid") == name("redraw-robustness", "Hybrid")
     everything = [name(table.name, row.name) for table, row in ROWS if row.variants]
-    assert len(set(everything)) == 14 and all(one.endswith("-s0") for one in everything)
+    assert len(set(everything)) == 15 and all(one.endswith("-s0") for one in everything)
     assert name("redraw-attention", "Original Model", 1) == baselines.pop()[:-1] + "1"
     assert name("redraw-attention", "Original Model", 0, 640) != name("redraw-attention", "Original Model")
+
+
+def test_another_version_has_runs_and_scores_of_its_own(synth: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, one = training_images(open_dataset(f"synth:{synth}")), row_of("redraw-attention", "Original Model")
+    task = open_task(f"synth:{synth}", None, None)
+    run: Any = SimpleNamespace(info={"candidates": [], "files": {}})
+
+    def names() -> tuple[str, str]:
+        return folder_name(one.variants[0], "cpu", images, None, 0), scores._key(run, task)
+
+    before = names()
+    assert names() == before
+    monkeypatch.setattr("decoupe.reproduce.runs.__version__", "0.0.0")
+    monkeypatch.setattr("decoupe.reproduce.scores.__version__", "0.0.0")
+    assert names()[0] != before[0] and names()[1] != before[1]
+
+
+def test_what_goes_beyond_the_text_differs_from_it_in_one_setting_each() -> None:
+    def changes(name: str) -> dict[str, Any]:
+        base, config = (dataclasses.asdict(row_of("redraw-beyond", n).variants[0].config("cpu"))
+                        for n in ("Original Model", name))  # fmt: skip
+        return {key: value for key, value in config.items() if value != base[key]}
+
+    assert changes("Moving average") == {"average": 0.999}
+    assert changes("Three regions") == {"k": 3} and "two classes" in row_of("redraw-beyond", "Three regions").note
+    assert [len(changes(row.name)) for row in TABLES["redraw-beyond"].rows] == [0, 1, 1, 1, 1, 1]
 
 
 def result(name: str, iou: float | None, doubt: float | None = None, lost: tuple[int, int] = (0, 1)) -> dict[str, Any]:

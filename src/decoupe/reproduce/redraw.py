@@ -224,14 +224,21 @@ EMBEDDINGS = Table(
 
 BEYOND = Table(
     "redraw-beyond",
-    "augmentation, no moving average, a reader that shares the discriminator's features, a stopping rule",
+    "augmentation, a moving average, a reader that shares the discriminator's features, a stopping rule, three regions",
     "not in the text",
     (
         Row("Original Model", "original", ORIGINAL, BASELINE),
         Row("Augmented", "augmented", {}, _redraw(augment=True)),
-        Row("No moving average", "no average", {}, _redraw(average=0.0)),
+        Row("Moving average", "average", {}, _redraw(average=0.999)),
         Row("Shared reader", "shared reader", {}, _redraw(information="shared"), seeds=3),
         Row("Stopping rule", "stopped", {}, _redraw(patience=3)),
+        Row(
+            "Three regions",
+            "K = 3",
+            {},
+            _redraw(k=3),
+            note="the protocol has two classes: two regions stand for them, the pixels of the third count as wrong",
+        ),
     ),
     (
         Claim("a reader that shares the discriminator's features does not collapse", never_collapses("Shared reader")),

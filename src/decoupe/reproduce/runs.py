@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from decoupe import __version__
 from decoupe.data.catalogue import Dataset, Sample
 from decoupe.engine.files import dump_json, parse_json, write_atomic
 from decoupe.engine.progress import Reporter
@@ -56,9 +57,12 @@ def _fingerprint(name: str, samples: Sequence[Sample]) -> str:
 
 
 def folder_name(variant: Variant, scale: str, images: Images, images_seen: int | None, seed: int) -> str:
-    """`<slug>-<digest>-s<seed>`: the slug says what differs from the preset, the digest stands for everything."""
+    """`<slug>-<digest>-s<seed>`: the slug says what differs from the preset, the digest stands for everything.
+
+    The version counts too: a later one may train otherwise from equal settings.
+    """
     config, base = (dataclasses.asdict(c) for c in (variant.config(scale, images_seen), variant.base(scale)))
-    everything = [variant.room, config, images.digest, images_seen, dict(variant.settings)]
+    everything = [__version__, variant.room, config, images.digest, images_seen, dict(variant.settings)]
     digest = hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()
     changed = [f"{name}-{config[name]}".lower() for name in config if config[name] != base[name]]
     slug = re.sub(r"[^a-z0-9.]+", "-", "-".join([variant.room, *changed])).strip("-")[:80]

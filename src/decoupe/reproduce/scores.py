@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from decoupe import __version__
 from decoupe.data.decode import read_image, resize
 from decoupe.engine.files import dump_json, parse_json, write_atomic
 from decoupe.engine.runfolder import Run
@@ -65,11 +66,11 @@ def score(run: Run, task: Task, cache: Path, tick: Any) -> Score:
 
 
 def _key(run: Run, task: Task) -> str:
-    """Digest of the snapshots and of what they are scored on."""
+    """Digest of the snapshots, of what they are scored on, and of the version that scores."""
     snapshots = [(c["images"], run.info["files"][c["file"]]) for c in run.info["candidates"]]
     truths = [(s.key, s.image.stat().st_size, s.truth and s.truth.stat().st_size) for s in task.samples]
     scored = [task.data.partition(":")[0], task.protocol.name, task.split, truths]
-    return hashlib.sha256(json.dumps([1, snapshots, scored]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([__version__, snapshots, scored]).encode()).hexdigest()
 
 
 def _figures(matching: str, images: Counts, regions: Sequence[str], task: Task) -> dict[str, Any]:
