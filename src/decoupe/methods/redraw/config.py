@@ -22,7 +22,7 @@ class Config:
     """Regions (2 to 16)."""
     batch: int = 20
     """Images per step, over all processes."""
-    train_images: int = 160_000
+    train_images: int = 90_000
     """Images to see by default."""
     z: int = 32
     """Dimensions of each region's latent."""
@@ -53,8 +53,8 @@ class Config:
     concrete_squared: bool = False
     """Use the density with its denominator squared, as Maddison et al. define it; the text prints it without."""
 
-    coarse: int = 4
-    """The masks vary on a grid of this many pixels (1 = every pixel, the paper); `decoupe distill` sharpens them."""
+    coarse: int = 1
+    """The masks vary on a grid of this many pixels; 1 = every pixel."""
     mask_width: int = 16
     """Channels of the mask network's first layer (the paper: 64)."""
     generator_width: int = 32
@@ -75,12 +75,16 @@ class Config:
     """Adam's learning rate of the discriminator (the paper: 1e-4)."""
     decay_mask: float = 1e-4
     """Weight decay of the mask network."""
+    anneal: float = 0.5
+    """Last share of the run over which all rates fall to zero in a straight line (0 = constant, as in the paper)."""
     average: float = 0.999
     """Decay of the mask network's moving average per step (0 = none, as in the paper)."""
     augment: bool = True
     """Show the discriminator everything, real or redrawn, in jittered colours and randomly shifted."""
     mirror: bool = True
-    """Mirror half of the photos."""
+    """Mirror half of the photos in training."""
+    mirrored: bool = True
+    """Masks are the mean of those of a photo and of its mirror image: twice the time, fewer artefacts."""
     checks: int = 16
     """Checks of health and label-free score, evenly spread; each keeps a snapshot."""
     patience: int = 0
@@ -110,6 +114,7 @@ class Config:
             in_range(name, getattr(self, name), 0, 1)
         in_range("decay_mask", self.decay_mask, 0, 1)
         in_range("average", self.average, 0, 0.99999)
+        in_range("anneal", self.anneal, 0, 1)
         in_range("checks", self.checks, 1, 1000)
         in_range("patience", self.patience, 0, 1000)
 
@@ -126,13 +131,25 @@ _PAPER = Config(
     lr_generator=1e-4,
     lr_reader=1e-4,
     lr_discriminator=1e-4,
+    anneal=0.0,
     average=0.0,
     augment=False,
+    mirrored=False,
 )
 
 PRESETS: dict[str, Config] = {
     "cpu": Config(),
-    "study": Config(size=32, train_images=16_000, coarse=1, augment=False, average=0.0, checks=8),
+    "study": Config(
+        size=32,
+        train_images=16_000,
+        lr_discriminator=2e-4,
+        coarse=1,
+        augment=False,
+        anneal=0,
+        average=0,
+        mirrored=False,
+        checks=8,
+    ),
     "paper-flowers": _PAPER,
     "paper-lfw": replace(_PAPER, generator_width=64),
     "paper-cub": replace(_PAPER, generator_width=64),

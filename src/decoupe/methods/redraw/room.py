@@ -163,6 +163,10 @@ class GeneratorPhase(Phase):
         ]
         return torch.optim.Adam(groups, betas=(0.0, 0.9), fused=True)
 
+    def rate(self, progress: float) -> float:
+        """1, then down to 0 over the last `anneal` of the run."""
+        return _rate(self.game.config, progress)
+
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Adversarial term, information term, and the penalty on mask areas while it is on."""
         game, config = self.game, self.game.config
@@ -183,6 +187,11 @@ class GeneratorPhase(Phase):
             loss = loss + config.regulariser_weight * penalty
             logged["area"] = penalty.detach()
         return loss, logged
+
+
+def _rate(config: Config, progress: float) -> float:
+    """Factor on every learning rate at `progress` in [0, 1)."""
+    return min(1.0, (1 - progress) / config.anneal) if config.anneal else 1.0
 
 
 def _penalised(config: Config, batch: Batch) -> bool:
@@ -222,6 +231,10 @@ class DiscriminatorPhase(Phase):
         """Adam (0, 0.9)."""
         parameters = [p for module in self.trained() for p in module.parameters()]
         return torch.optim.Adam(parameters, self.game.config.lr_discriminator, (0.0, 0.9), fused=True)
+
+    def rate(self, progress: float) -> float:
+        """1, then down to 0 over the last `anneal` of the run."""
+        return _rate(self.game.config, progress)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The discriminator's hinge loss, plus the information term where it shares the discriminator's trunk."""
@@ -300,11 +313,11 @@ class Redraw(Room):
     def segment(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [-1, 1] -> (B, K, H, W)."""
         found: Tensor = self.masks(images)
-        return found
+        return (found + self.masks(images.flip(3)).flip(3)) / 2 if self.config.mirrored else found
 
     def score(self, images: Tensor) -> Tensor:
         """(B,): agreement of the regions with those of the mirrored photo, and with their own snapped selves."""
-        return distillation.score(self.segment, images)
+        return distillation.score(self.masks, images)
 
     def embed(self, images: Tensor) -> Mapping[str, Tensor]:
         """Discriminator: its last features (B, D). Mask: the mask network's features pooled to 4x4, (B, 64 width)."""
