@@ -139,17 +139,7 @@ _PAPER = Config(
 
 PRESETS: dict[str, Config] = {
     "cpu": Config(),
-    "study": Config(
-        size=32,
-        train_images=16_000,
-        lr_discriminator=2e-4,
-        coarse=1,
-        augment=False,
-        anneal=0,
-        average=0,
-        mirrored=False,
-        checks=8,
-    ),
+    "study": Config(size=32, train_images=16_000, augment=False, anneal=0, average=0, mirrored=False, checks=8),
     "paper-flowers": _PAPER,
     "paper-lfw": replace(_PAPER, generator_width=64),
     "paper-cub": replace(_PAPER, generator_width=64),
