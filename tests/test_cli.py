@@ -38,7 +38,7 @@ FLAGS = {
     "compare": {"--json"},
     "embed": {"--out", "--kind", "--max-pixels"},
     "report": set(),
-    "reproduce": {"--list", "--data", "--scale", "--out", "--seeds", "--images-seen", "--json"},
+    "reproduce": {"--list", "--data", "--scale", "--out", "--seeds", "--images-seen", "--labelled", "--json"},
 }  # fmt: skip
 """The fixed names of the interface: changing one breaks somebody's script."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from PIL import Image
 from scipy.io import savemat
 
 from decoupe.cli import main
+from decoupe.engine.runfolder import Run
+from decoupe.model import Model
 from decoupe.reproduce import TABLES
-from decoupe.reproduce.table import Row, Table
+from decoupe.reproduce.table import Row
 from tests.reproduce.test_study import SEEN, variant
 
 
@@ -46,9 +50,21 @@ def test_every_row_is_measured_and_colour_is_known(
     rows = tuple(
         Row(row.name, row.short, row.text, variant() if row.variants else (), measure=row.measure) for row in real.rows
     )
-    small = Table(real.name, real.line, real.source, rows, real.claims, real.columns)
+    small = dataclasses.replace(real, rows=rows)
     monkeypatch.setitem(TABLES, real.name, small)
-    assert main(f"reproduce {real.name} --data flowers17:{flowers} --images-seen {SEEN} --json out.json".split()) == 0
+    command = f"reproduce {real.name} --data flowers17:{flowers} --images-seen {SEEN} --json out.json"
+    used: list[Any] = []
+    init = Model.__init__
+
+    def noted(self: Model, run: Run, selection: Any = "selected", device: str | None = None) -> None:
+        used.append(selection)
+        init(self, run, selection, device)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Model, "__init__", noted)
+        assert main([*command.split(), "--labelled", "24"]) == 0
+    assert used[-1] == "last" and used.count("last") == 1  # both networks as they were at the end
+    assert "--labelled 24" in json.loads(Path("out.json").read_text())["command"]
     content = json.loads(Path("out.json").read_text())
     found = {row["row"]: row for row in content["results"]}
     assert list(found) == [row.name for row in real.rows]
@@ -64,3 +80,14 @@ def test_every_row_is_measured_and_colour_is_known(
     assert len(list(Path("runs/reproduce/cpu/runs").glob("*-s0"))) == 1
     assert "24 images of flowers17 (24 train)" in content["trained_on"] and "24 images of val" in content["trained_on"]
     assert "24 of all 48 images" in content["about"] and "24 of all 48 images" in capsys.readouterr().out
+
+
+def test_too_few_images_to_label_are_refused_before_anything_is_trained(
+    flowers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words, labelled in (("", 200), (" --labelled 48", 48)):
+        assert main(f"reproduce redraw-embeddings --data flowers17:{flowers}{words}".split()) == 1
+        said = capsys.readouterr().err
+        assert f"expected more than {labelled} images" in said and "got 48 images in flowers17; give a lower" in said
+    assert not list(tmp_path.rglob("run.json"))

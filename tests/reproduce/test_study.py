@@ -11,6 +11,7 @@ import shlex
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,8 +23,13 @@ from decoupe.engine.progress import Silent
 from decoupe.engine.runfolder import Run
 from decoupe.errors import Fault
 from decoupe.reproduce import TABLES
+from decoupe.reproduce.claims import below, collapses, student
 from decoupe.reproduce.runs import Fitting, folder_name, training_images
-from decoupe.reproduce.table import Claim, Row, Table, Variant, below, collapses
+from decoupe.reproduce.scores import chosen
+from decoupe.reproduce.settings import length, settings
+from decoupe.reproduce.sheet import _changes
+from decoupe.reproduce.study import reproduce
+from decoupe.reproduce.table import Claim, Row, Table, Variant
 from tests.report.test_report import Reader
 from tests.tiny import TINY
 
@@ -40,7 +46,7 @@ PLAIN = Row("Plain", "plain", {"iou": 0.7, "accuracy": 0.8}, variant(), seeds=2)
 FIRST = Table(
     "first", "what the first asks", "a text, Table I",
     (PLAIN, Row("Bare", "bare", {"iou": "collapsed"}, variant(information="none"))),
-    (Claim("bare is worse", below("Bare", "Plain")),), ("iou", "accuracy", "collapse_rate"),
+    (Claim("bare is worse", below("Bare", "Plain")),), ("iou", "accuracy", "collapse_rate"), length="many steps",
 )  # fmt: skip
 SECOND = Table(
     "second", f"what the {HOSTILE} asks", f"a text, {HOSTILE}",
@@ -107,13 +113,88 @@ def test_figures_are_means_over_seeds_of_what_evaluate_says(study: Path) -> None
         truth = [evaluate(run, f"synth:{study / 'data'}", matching=matching)["results"] for run in runs]
         for number, selection in enumerate(("last", "selected", "oracle")):
             row = next(r for r in rows if r["matching"] == matching and r["selection"] == selection)
-            if selection == "oracle" and matching == "per-image-flip":
-                continue  # both columns speak of one snapshot: the oracle's of the honest matching
             for name in ("iou", "accuracy", "miou"):
                 values = [one[number]["metrics"][name] for one in truth]
                 assert row["metrics"][name] == pytest.approx(sum(values) / 2, abs=2e-6)
                 deviation = abs(values[0] - values[1]) / math.sqrt(2)
                 assert row["spread"][name] == pytest.approx(deviation, abs=2e-6)
+
+
+def test_settings_and_length_are_stated(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = load(study, "first")
+    runs = study / "runs/reproduce/cpu"
+    config = content["config"]
+    assert (config["row"], config["room"], config["preset"]) == ("Plain", "redraw", "study")
+    for row in content["results"]:
+        (said,) = row["settings"]
+        for seed in row["seeds"]:
+            info = Run.open(runs / seed["run"]).info
+            assert info["config"] == config["settings"] | said["changes"]
+            assert info["images_seen"] == said["images_seen"] == SEEN
+            assert said["steps"] == -(-SEEN // info["config"]["batch"])
+        assert set(said["changes"]) == (set() if row["row"] == "Plain" else {"information"})
+    assert content["images_seen"] == SEEN and content["length"]["size"] == config["settings"]["size"]
+    from decoupe.cli.reproduce import show
+
+    show(content)
+    steps = content["length"]["steps"]
+    words = (
+        f"our runs: {SEEN} images, {steps} steps of {config['settings']['batch']}, images of 32 px; the text's: many"
+    )
+    page = "".join(Reader((runs / "first/report.html").read_text()).text)
+    for text in (capsys.readouterr().out, page):
+        assert words in text and "Bare ran with information none" in text
+    assert f"mask_width {config['settings']['mask_width']}" in page
+
+
+def test_the_length_is_the_presets_where_none_is_given(synth: Path) -> None:
+    fitting = Fitting(Path("nowhere"), "paper", training_images(open_dataset(f"synth:{synth}")), None, Silent())
+    table = TABLES["redraw-regularisers"]
+    found = length(table, fitting)
+    assert (found["images_seen"], found["steps"], found["size"]) == (600_000, 30_000, 128)
+    assert "30,000 steps of 20" in found["words"] and "20,000 to 40,000 steps" in found["words"]
+    (hybrid,) = settings(table, table.rows[-1], fitting)
+    assert hybrid["changes"] == {"regulariser": "concrete", "regulariser_weight": 30.0, "regulariser_images": 100_000}
+    assert "regulariser_images 100000 (5,000 steps)" in _changes(hybrid)
+
+
+def test_the_first_rows_seeds_in_the_folder_tell_how_seeds_differ(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two are there; with a third, rows of one run are compared by their spread."""
+    content = load(study, "first")
+    values = [seed["metrics"]["iou"] for seed in row_of(content, "Plain")["seeds"]]
+    deviation = abs(values[0] - values[1]) / math.sqrt(2)
+    assert content["spread"]["iou"] == {"deviation": pytest.approx(deviation, abs=2e-6), "runs": 2}
+    assert row_of(content, "Plain")["uncertainty"]["iou"] == pytest.approx(12.7062 * deviation / math.sqrt(2), rel=1e-3)
+    assert row_of(content, "Bare")["uncertainty"]["iou"] is None and "too few" in content["claims"][0]["why"]
+    copy = Path(shutil.copytree(study, tmp_path / "copy", symlinks=True))
+    monkeypatch.chdir(copy)
+    _without_collapse(monkeypatch)
+    fitting = Fitting(Path("runs/reproduce/cpu"), "cpu", training_images(open_dataset("synth:data")), SEEN, Silent())
+    fitting.run(PLAIN.variants[0], 2)
+    short = dataclasses.replace(FIRST, rows=(dataclasses.replace(PLAIN, seeds=1), FIRST.rows[1]))
+    again = reproduce(short, "synth:data", images_seen=SEEN)
+    assert again["spread"]["iou"]["runs"] == 3 and len(row_of(again, "Plain")["seeds"]) == 1
+    reach = student(3) * again["spread"]["iou"]["deviation"] * math.sqrt(2)
+    assert f"±{reach:.3f} as far as 3 seeds of the first row differ" in again["claims"][0]["why"]
+
+
+def row_of(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """The row that claims are about."""
+    return next(
+        r for r in content["results"] if (r["row"], r["selection"], r["matching"]) == (name, "selected", "hungarian")
+    )
+
+
+def test_each_matching_has_its_own_oracle() -> None:
+    points = [
+        {"images": n, "hungarian": {"metrics": {"iou": a}}, "per-image-flip": {"metrics": {"iou": b}}}
+        for n, a, b in ((1, 0.5, 0.9), (2, 0.6, 0.7), (3, 0.4, 0.8))
+    ]
+    run: Any = SimpleNamespace(info={"status": "done"})
+    found = [chosen(run, {"curve": points}, "oracle", "iou", one) for one in ("hungarian", "per-image-flip")]
+    assert [point and point["images"] for point in found] == [2, 1]
 
 
 def test_runs_are_shared_between_tables(study: Path) -> None:
@@ -136,15 +217,17 @@ def test_a_collapse_is_a_result_and_says_when(study: Path, capsys: pytest.Captur
     assert not lost[0]["seeds"][0]["metrics"] and lost[0]["seeds"][0]["status"] == "collapsed"
     kept = [row for row in content["results"] if row["row"] == "Plain"]
     assert all(row["status"] == "done" for row in kept)
-    assert content["claims"] == [{"claim": f"it collapses {HOSTILE}", "holds": True}]
+    why = f"{HOSTILE}: 1 of 1 run collapsed; our runs last {content['length']['steps']} steps"
+    assert content["claims"] == [{"claim": f"it collapses {HOSTILE}", "holds": None, "why": why}]
     from decoupe.cli.reproduce import show
 
     show(content)
     text = capsys.readouterr().out
-    assert f"runs collapsed, at image {counted['at'][0]:,}" in text and "holds" in text
+    assert f"runs collapsed, at image {counted['at'][0]:,}" in text and "not decided" in text and why in text
     lines = text.splitlines()
     assert sum(line.startswith("  Plain ") for line in lines) == 1  # its other selections stand below it
-    assert [line.split()[1:3] for line in lines if line.startswith(f"  {HOSTILE} ")] == [["collapsed", "collapsed"]]
+    own = [line.split()[1:3] for line in lines if line.startswith(f"  {HOSTILE} ")]
+    assert own == [["collapsed", "collapsed"], ["ran", "with"]]
 
 
 def test_curves_are_those_of_the_snapshots(study: Path) -> None:

@@ -17,7 +17,7 @@ from decoupe.methods import ROOMS
 from decoupe.reproduce import SCALES, TABLES, Table, scores
 from decoupe.reproduce.runs import folder_name, training_images
 from decoupe.reproduce.sheet import NAMES
-from decoupe.reproduce.table import Claim, Row, Variant, as_good, below, collapses, less_often, never_collapses
+from decoupe.reproduce.table import Claim, Row, Variant
 from tests import snapshots
 
 EVERY = list(TABLES.values())
@@ -128,37 +128,10 @@ def test_what_goes_beyond_the_text_differs_from_it_in_one_setting_each() -> None
     assert [len(changes(row.name)) for row in TABLES["redraw-beyond"].rows] == [0, 1, 1, 1, 1, 1]
 
 
-def result(name: str, iou: float | None, doubt: float | None = None, lost: tuple[int, int] = (0, 1)) -> dict[str, Any]:
-    return {
-        "row": name, "selection": "selected", "matching": "hungarian", "metrics": {"iou": iou},
-        "uncertainty": {"iou": doubt}, "collapsed": {"n": lost[0], "of": lost[1], "rate": lost[0] / lost[1]},
-    }  # fmt: skip
-
-
-def test_claims_hold_fail_or_are_left_open() -> None:
-    rows = {
-        name: [result(name, *rest)]
-        for name, *rest in (
-            ("high", 0.7, 0.03), ("low", 0.5, 0.03), ("near", 0.68, 0.03), ("gone", None, None, (3, 3)),
-            ("half", 0.6, 0.03, (2, 4)),
-        )
-    }  # fmt: skip
-    assert below("low", "high")(rows) is True and below("high", "low")(rows) is False
-    assert below("near", "high")(rows) is None  # within chance
-    assert below("gone", "high")(rows) is True and below("high", "gone")(rows) is None
-    assert below("absent", "high")(rows) is None
-    assert as_good("low", "high")(rows) is False and as_good("high", "low")(rows) is True
-    assert as_good("near", "high", margin=0.1)(rows) is True and as_good("gone", "high")(rows) is None
-    assert collapses("gone")(rows) is True and collapses("half")(rows) is False
-    assert collapses("half", in_all=False)(rows) is True and collapses("absent")(rows) is None
-    assert never_collapses("high", "low")(rows) is True and never_collapses("high", "half")(rows) is False
-    assert less_often("high", "half")(rows) is True and less_often("gone", "half")(rows) is False
-
-
 @pytest.mark.parametrize("table", EVERY, ids=lambda table: table.name)
 def test_no_claim_is_decided_without_runs(table: Table) -> None:
     claims: tuple[Claim, ...] = table.claims
-    assert claims and all(claim.check({row.name: [] for row in table.rows}) is None for claim in claims)
+    assert claims and all(claim.check({row.name: [] for row in table.rows}).holds is None for claim in claims)
 
 
 def test_the_list_names_them_all(capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,6 +151,8 @@ def test_the_list_names_them_all(capsys: pytest.CaptureFixture[str]) -> None:
         ("reproduce redraw-attention --list", "--list alone"),
         ("reproduce redraw-attention --data synth:x --scale large", "--scale cpu|paper"),
         ("reproduce redraw-attention --data synth:x --seeds 0", "--seeds between"),
+        ("reproduce redraw-attention --data synth:x --labelled 9", "expected --labelled with redraw-embeddings, got"),
+        ("reproduce redraw-embeddings --data synth:x --labelled 0", "--labelled between"),
     ],
 )
 def test_misuse_is_one_line(command: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,6 +47,12 @@ def flags(parser: Parser) -> None:
         type=whole("--images-seen", 1),
         help="length of each run (default: the table's, else the preset's of the scale)",
     )
+    add(
+        "--labelled",
+        metavar="N",
+        type=whole("--labelled", 1),
+        help="images that get a label, in tables of nearest neighbours (default: the table's, 200)",
+    )
     add("--json", metavar="FILE", type=filled("--json"), help="write the rows here too")
 
 
@@ -97,7 +103,8 @@ def _reproduce(given: argparse.Namespace) -> dict[str, Any]:
     try:
         return reproduce(
             given.table, given.data, scale=given.scale, out=given.out, seeds=given.seeds,
-            images_seen=given.images_seen, command=_again(given), reporter=reporter, counting=console.counting,
+            images_seen=given.images_seen, labelled=given.labelled, command=_again(given), reporter=reporter,
+            counting=console.counting,
         )  # fmt: skip
     finally:
         if isinstance(reporter, console.Bars):
@@ -107,7 +114,7 @@ def _reproduce(given: argparse.Namespace) -> dict[str, Any]:
 def _again(given: argparse.Namespace) -> str:
     """The command line that does the same once more."""
     words = ["decoupe", "reproduce", given.table, "--data", given.data, "--scale", given.scale]
-    for flag in ("out", "seeds", "images_seen", "json"):
+    for flag in ("out", "seeds", "images_seen", "labelled", "json"):
         if (value := getattr(given, flag)) is not None:
             words += [f"--{flag.replace('_', '-')}", str(value)]
     return shlex.join(words)
@@ -123,12 +130,17 @@ def show(content: Mapping[str, Any]) -> None:
         console.line(f"  {note}")
     for claim in content["claims"]:
         console.line(f"  {verdict(claim['holds']):<15}{claim['claim']}")
+        if why := claim.get("why"):
+            console.line(f"  {'':<15}{why}")
     console.line(f"  {content['about']}")
     console.line(f"  {content['trained_on']}")
+    if words := (content.get("length") or {}).get("words"):
+        console.line(f"  {words}")
 
 
 REPRODUCE = Verb(
     "reproduce", "a table of a source text: our figure beside theirs",
-    "TABLE --data NAME:PATH [--scale cpu|paper] [--out DIR] [--seeds N] [--images-seen N] [--json FILE] | --list",
+    "TABLE --data NAME:PATH [--scale cpu|paper] [--out DIR] [--seeds N] [--images-seen N] [--labelled N] "
+    "[--json FILE] | --list",
     flags, run,
 )  # fmt: skip

@@ -6,8 +6,8 @@ Repeated for several draws: mean and standard deviation. The baselines are pixel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,8 +16,6 @@ from torch import Tensor
 
 from decoupe.errors import Fault
 
-LABELLED, DRAWS = 200, 10
-"""Images that get a label, and how often they are drawn anew."""
 SIDE = 16
 """Side in pixels of the images of the baseline `downscaled pixels`."""
 CHUNK = 1 << 23
@@ -39,14 +37,14 @@ def drawn(n: int, labelled: int, draws: int, seed: int) -> Iterator[tuple[Whole,
 def knn(
     embeddings: ArrayLike | Tensor,
     labels: ArrayLike,
-    labelled: int = LABELLED,
-    draws: int = DRAWS,
+    labelled: int,
+    draws: int,
     seed: int = 0,
     *,
     k: int = 1,
     metric: Metric = "euclidean",
 ) -> tuple[float, float]:
-    """Mean and standard deviation over draws of the accuracy in [0, 1] on the images that are not labelled.
+    """Mean and standard deviation (n - 1) over draws of the accuracy in [0, 1] on the images that are not labelled.
 
     embeddings: (N, D) finite. labels: (N,) integers. The nearest `k` labelled images vote; among classes with equally
     many votes the nearest image decides, and of images at the same distance the one drawn first. Fault if the sizes do
@@ -61,7 +59,7 @@ def knn(
         float((_nearest(vectors, classes, one, others, k) == classes[others]).double().mean())
         for one, others in drawn(len(vectors), labelled, draws, seed)
     ]
-    return float(np.mean(right)), float(np.std(right))
+    return float(np.mean(right)), float(np.std(right, ddof=1))
 
 
 def _checked(embeddings: ArrayLike | Tensor, labels: ArrayLike, labelled: int, draws: int) -> tuple[Tensor, Tensor]:
@@ -70,9 +68,11 @@ def _checked(embeddings: ArrayLike | Tensor, labels: ArrayLike, labelled: int, d
     if vectors.ndim != 2 or classes.shape != vectors.shape[:1]:
         got = f"{tuple(vectors.shape)} and {tuple(classes.shape)}"
         raise Fault("embeddings (N, D) and labels (N,)", got, "pass one row and one label per image")
-    if not 1 <= labelled < len(vectors) or draws < 1:
+    if not 1 <= labelled < len(vectors) or draws < 2:
         got = f"{labelled} of {len(vectors)} in {draws} draws"
-        raise Fault("some images to label and some to be classified", got, "label fewer, or take more images")
+        raise Fault(
+            "some images to label, some to be classified, and 2 draws or more", got, "label fewer, or take more images"
+        )
     if not bool(vectors.isfinite().all()):
         raise Fault("finite embeddings", "some that are no number", "use a run that did not collapse")
     return vectors, classes
@@ -115,35 +115,17 @@ def downscaled(squares: NDArray[np.uint8], side: int = SIDE) -> Vectors:
     return np.asarray((torch.cat(small) / 255).numpy())
 
 
-def random_prediction(
-    labels: ArrayLike, labelled: int = LABELLED, draws: int = DRAWS, seed: int = 0
-) -> tuple[float, float]:
+def random_prediction(labels: ArrayLike, labelled: int, draws: int, seed: int = 0) -> tuple[float, float]:
     """Accuracy of classes drawn at random, all equally likely, on the same images as `knn`."""
     classes = np.asarray(labels)
     known, right = np.unique(classes), []
     for draw, (_, others) in enumerate(drawn(len(classes), labelled, draws, seed)):
         guesses = np.random.default_rng([seed, draw, 1]).choice(known, len(others))
         right.append(float((guesses == classes[others]).mean()))
-    return float(np.mean(right)), float(np.std(right))
+    return float(np.mean(right)), float(np.std(right, ddof=1))
 
 
 def constant_prediction(labels: ArrayLike) -> float:
     """Accuracy of always saying the largest class."""
     classes = np.asarray(labels)
     return float(np.unique(classes, return_counts=True)[1].max() / len(classes))
-
-
-def table(
-    embeddings: Mapping[str, ArrayLike | Tensor],
-    squares: NDArray[np.uint8],
-    labels: ArrayLike,
-    labelled: int = LABELLED,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> list[dict[str, Any]]:
-    """{"row", "accuracy", "deviation"} of the baselines on `squares` (N, C, S, S) uint8, then of each embedding."""
-    random = random_prediction(labels, labelled, draws, seed)
-    rows = [("random prediction", random), ("constant prediction", (constant_prediction(labels), 0.0))]
-    vectors = {"raw pixels": raw(squares), "downscaled pixels": downscaled(squares), **embeddings}
-    rows += [(name, knn(values, labels, labelled, draws, seed)) for name, values in vectors.items()]
-    return [{"row": name, "accuracy": mean, "deviation": spread} for name, (mean, spread) in rows]

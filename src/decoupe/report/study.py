@@ -52,7 +52,7 @@ def page(content: Mapping[str, Any], masks: Mapping[str, bytes]) -> str:
         line=content["line"],
         source=content["source"],
         sheet=sheet(content),
-        claims=[(claim["claim"], verdict(claim["holds"])) for claim in content["claims"]],
+        claims=[(claim["claim"], verdict(claim["holds"]), claim.get("why", "")) for claim in content["claims"]],
         curves=_present(_by_row(content["curves"], metric) for metric in metrics),
         seeds=_present(_by_seed(row, content["curves"], metrics[0]) for row in _rows(content["curves"]))
         if metrics
@@ -121,12 +121,22 @@ def _shown(curve: Mapping[str, Any], picture: bytes | None) -> Shown:
     return Shown(title, outcome, "data:image/jpeg;base64," + base64.b64encode(picture).decode("ascii"), size, chart)
 
 
+def _settings(config: Mapping[str, Any] | None) -> str:
+    """The whole configuration of the original row; what other rows change stands below the table."""
+    if not config:
+        return ""
+    values = ", ".join(f"{name} {value}" for name, value in config["settings"].items())
+    return f"{config['row']}: room {config['room']}, preset {config['preset'] or 'none'}; {values}"
+
+
 def _made(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     seeds = [seed for row in content["results"] for seed in row["seeds"]]
     seconds = {seed["run"]: seed.get("seconds") or 0 for seed in seeds}
     rows = [
         ("Command", without_folders(str(content["command"]))),
         ("Trained on", content["trained_on"]),
+        ("Length", (content.get("length") or {}).get("words", "")),
+        ("Settings", _settings(content.get("config"))),
         ("Scored", content["about"]),
         ("Protocol", f"{content['protocol']}, split {content['split']}"),
         ("Runs", f"{len(seconds)}; {sum(seconds.values()) / 60:.1f} minutes of training" if seconds else ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,17 +15,19 @@ from decoupe.data.layouts.base import Sample
 from decoupe.data.layouts.flowers import categories
 from decoupe.data.pool import ordered
 from decoupe.engine.runfolder import Run
+from decoupe.errors import Fault
 from decoupe.evaluate import knn
 from decoupe.methods.room import DataSpec
 from decoupe.model import Model
+from decoupe.reproduce.claims import student
 from decoupe.reproduce.scores import collapsed
 from decoupe.reproduce.table import Rows
 
 if TYPE_CHECKING:
     from decoupe.reproduce.study import Context
 
-LABELLED, DRAWS = 200, 20
-"""Labelled images in a draw, and draws."""
+DRAWS = 20
+"""How often the labelled images are drawn anew."""
 BATCH = 64
 PIXELS, EMBEDDED = ("raw", "downscaled"), {"mask network": "mask", "discriminator": "discriminator"}
 """Short names of rows -> what they look at."""
@@ -33,7 +36,10 @@ PIXELS, EMBEDDED = ("raw", "downscaled"), {"mask network": "mask", "discriminato
 def measure(context: Context) -> Rows:
     """One result row: accuracy in [0, 1] of the nearest labelled neighbour, mean and deviation over draws."""
     labels = _labels(context)
-    labelled = min(LABELLED, len(labels) // 2)
+    labelled = context.labelled
+    if labelled >= len(labels):
+        got = f"{len(labels):,} images in {context.dataset.name}"
+        raise Fault(f"more than {labelled:,} images, of which {labelled:,} get a label", got, "give a lower --labelled")
     context.shared["about"] = (
         f"{labelled} of all {len(labels):,} images of {context.dataset.name} labelled at random, the rest classified; "
         f"{DRAWS} draws, the same for every row; {len(np.unique(labels))} classes"
@@ -75,10 +81,10 @@ def _squares(context: Context, run: Run) -> NDArray[np.uint8]:
 
 
 def _embeddings(context: Context, run: Run) -> Mapping[str, NDArray[np.float32]]:
-    """Name -> (N, D), from the run's final networks."""
+    """Name -> (N, D), from the run's final networks: the discriminator is kept only as it was at the end."""
     key = f"embeddings of {run.path.name}"
     if key not in context.shared:
-        model, squares = Model(run), _squares(context, run)
+        model, squares = Model(run, "last"), _squares(context, run)
         parts = [model.embed_squares(squares[i : i + BATCH]) for i in range(0, len(squares), BATCH)]
         context.shared[key] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     found: Mapping[str, NDArray[np.float32]] = context.shared[key]
@@ -96,6 +102,10 @@ def _row(
     lost = {"collapsed": collapsed(runs)} if runs else {}
     accuracy = statistics.fmean(mean for mean, _ in found) if found else None
     deviation = statistics.fmean(deviation for _, deviation in found) if found else None
+    doubt = None if deviation is None else student(DRAWS) * deviation / math.sqrt(DRAWS)
+    if doubt is not None and len(found) > 1:
+        over_seeds = statistics.stdev(mean for mean, _ in found)
+        doubt = math.hypot(doubt, student(len(found)) * over_seeds / math.sqrt(len(found)))
     classes = len(np.unique(labels))
     return lost | {
         "row": context.row.name,
@@ -109,7 +119,8 @@ def _row(
         "n_draws": DRAWS,
         "n_classes": classes,
         "metrics": {"accuracy": _rounded(accuracy), "deviation": _rounded(deviation)},
-        "uncertainty": {"accuracy": None if deviation is None else round(2 * deviation / DRAWS**0.5, 6)},
+        "uncertainty": {"accuracy": _rounded(doubt)},
+        "n_runs": len(found) if runs else None,
         "text": dict(context.row.text),
         "note": "",
         "seeds": [_seed(run) for run in runs],

@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from decoupe.reproduce.table import (
-    Claim,
-    Row,
-    Rows,
-    Table,
-    Variant,
-    as_good,
-    below,
-    collapses,
-    less_often,
-    never_collapses,
-)
+from decoupe.reproduce.claims import as_good, below, collapses, less_often, never_collapses, sometimes_collapses
+from decoupe.reproduce.table import Claim, Row, Rows, Table, Variant
 
 if TYPE_CHECKING:
     from decoupe.reproduce.study import Context
@@ -26,6 +16,8 @@ PRESETS = {"cpu": "study", "paper": "paper-flowers"}
 ORIGINAL = {"accuracy": 0.860, "iou": 0.734}
 OFF_AFTER = 5_000
 """Steps after which the text's hybrid schedule switches the regulariser off."""
+LENGTH = f"20,000 to 40,000 steps, the hybrid's penalty off after {OFF_AFTER:,}"
+"""The method's published length; the text itself says only that most runs took some ten hours."""
 
 
 def _redraw(**options: Any) -> tuple[Variant, ...]:
@@ -80,6 +72,7 @@ ATTENTION = Table(
             below("Off G and D Attention", "Off Discriminator Attention"),
         ),
     ),
+    length=LENGTH,
 )
 
 CONSTRAINT = Table(
@@ -107,6 +100,7 @@ CONSTRAINT = Table(
         Claim("redrawing all regions does not collapse", never_collapses("Full Image Generation")),
     ),
     columns=("iou", "accuracy", "collapse_rate"),
+    length=LENGTH,
 )
 
 REGULARISERS = Table(
@@ -142,6 +136,7 @@ REGULARISERS = Table(
         Claim("the hybrid is as good as the original (to .02)", as_good("Hybrid", "Original Model")),
     ),
     columns=("iou", "accuracy", "collapse_rate"),
+    length=LENGTH,
 )  # fmt: skip
 
 ROBUSTNESS = Table(
@@ -160,12 +155,13 @@ ROBUSTNESS = Table(
         Row("Hybrid", "hybrid", {"collapse_rate": 0.0}, HYBRID, seeds=10, note="has never failed"),
     ),
     (
-        Claim("the original collapses with some seeds", collapses("Original Model", in_all=False)),
+        Claim("the original collapses with some seeds", sometimes_collapses("Original Model", 0.35)),
         Claim("the hybrid never collapses", never_collapses("Hybrid")),
         Claim("the hybrid collapses less often than the original", less_often("Hybrid", "Original Model")),
         Claim("the hybrid is as good as the original (to .02)", as_good("Hybrid", "Original Model")),
     ),
     columns=("collapse_rate", "iou", "accuracy"),
+    length=LENGTH,
 )
 
 
@@ -195,6 +191,7 @@ EMBEDDINGS = Table(
             "mask network",
             {"accuracy": 0.064, "deviation": 0.004},
             BASELINE,
+            seeds=3,
             measure=_by_neighbours,
         ),
         Row(
@@ -202,6 +199,7 @@ EMBEDDINGS = Table(
             "discriminator",
             {"accuracy": 0.229, "deviation": 0.008},
             BASELINE,
+            seeds=3,
             measure=_by_neighbours,
         ),
     ),
@@ -220,6 +218,8 @@ EMBEDDINGS = Table(
         ),
     ),
     columns=("accuracy", "deviation"),
+    length=LENGTH,
+    labelled=200,
 )
 
 BEYOND = Table(
@@ -246,6 +246,7 @@ BEYOND = Table(
         Claim("the stopping rule is as good as the full run (to .02)", as_good("Stopping rule", "Original Model")),
     ),
     columns=("iou", "accuracy", "collapse_rate"),
+    length=LENGTH,
 )
 
 TABLES = (ATTENTION, CONSTRAINT, REGULARISERS, ROBUSTNESS, EMBEDDINGS, BEYOND)

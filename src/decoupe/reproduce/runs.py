@@ -102,6 +102,12 @@ class Fitting:
         self._remember_precision(path)
         return Run.open(path)
 
+    def finished(self, variant: Variant) -> list[Run]:
+        """The runs of `variant` that are in the folder and did not collapse, by seed."""
+        stem = folder_name(variant, self.scale, self.images, self.images_seen, 0).removesuffix("-s0")
+        found = [Run.open(path) for path in (self.out / "runs").glob(f"{stem}-s*") if _state(path) == "done"]
+        return sorted(found, key=lambda run: int(run.info["seed"]))
+
     def _fit(self, variant: Variant, seed: int, path: Path) -> None:
         options = variant.all_options(self.scale, self.images_seen)
         fit(

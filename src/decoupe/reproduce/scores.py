@@ -24,7 +24,8 @@ from decoupe.evaluate.metrics import Counts, bootstrap, wilson
 from decoupe.evaluate.run import interval_scores, number
 from decoupe.model import Model
 from decoupe.report.masks import sheet
-from decoupe.reproduce.table import Rows
+from decoupe.reproduce.claims import student
+from decoupe.reproduce.table import Rows, Spread
 
 if TYPE_CHECKING:
     from decoupe.reproduce.study import Context
@@ -108,8 +109,11 @@ def measure(context: Context) -> Rows:
     return [_row(context, runs, scored, matching, selection) for matching in (HONEST, FLIP) for selection in SELECTIONS]
 
 
-def chosen(run: Run, scored: Score, selection: str, key: str) -> Mapping[str, Any] | None:
-    """The point of the curve that `selection` means; None where training collapsed or nothing was kept."""
+def chosen(run: Run, scored: Score, selection: str, key: str, matching: str = HONEST) -> Mapping[str, Any] | None:
+    """The point of the curve that `selection` means; None where training collapsed or nothing was kept.
+
+    `oracle` is the best by metric `key` under `matching`: each of the two matchings has an oracle of its own.
+    """
     curve: list[dict[str, Any]] = scored["curve"]
     if run.info["status"] == "collapsed" or not curve:
         return None
@@ -118,18 +122,17 @@ def chosen(run: Run, scored: Score, selection: str, key: str) -> Mapping[str, An
     if selection == "selected":
         at = (run.info.get("selection") or {}).get("images")
         return next((point for point in curve if point["images"] == at), None)
-    return max(curve, key=lambda point: -1.0 if (v := point[HONEST]["metrics"][key]) is None else v)
+    return max(curve, key=lambda point: -1.0 if (v := point[matching]["metrics"][key]) is None else v)
 
 
 def _row(context: Context, runs: Sequence[Run], scored: Sequence[Score], matching: str, selection: str) -> Score:
     task = context.task
     names = list(interval_scores(task.protocol))
-    points = [chosen(run, one, selection, names[0]) for run, one in zip(runs, scored, strict=True)]
+    points = [chosen(run, one, selection, names[0], matching) for run, one in zip(runs, scored, strict=True)]
     alive = [point[matching] for point in points if point is not None]
     columns = {name: [p["metrics"][name] for p in alive if p["metrics"][name] is not None] for name in names}
     lost = collapsed(runs)
     spread = {name: _deviation(values) for name, values in columns.items()}
-    intervals = alive[0]["interval"] if len(alive) == 1 else {}
     return {
         "row": context.row.name,
         "selection": selection,
@@ -141,8 +144,8 @@ def _row(context: Context, runs: Sequence[Run], scored: Sequence[Score], matchin
         "n_runs": len(alive),
         "metrics": {name: _mean(values) for name, values in columns.items()} | {"collapse_rate": lost["rate"]},
         "spread": spread,
-        "uncertainty": {name: _doubt(values, intervals.get(name)) for name, values in columns.items()},
-        "interval": intervals,
+        "uncertainty": {name: _doubt(values) for name, values in columns.items()},
+        "interval": alive[0]["interval"] if len(alive) == 1 else {},
         "collapsed": lost,
         "text": dict(context.row.text),
         "note": context.row.note,
@@ -194,12 +197,29 @@ def _deviation(values: Sequence[float]) -> float | None:
     return round(statistics.stdev(values), 6) if len(values) > 1 else None
 
 
-def _doubt(values: Sequence[float], interval: Sequence[float | None] | None) -> float | None:
-    """Half a 95 % interval of the mean: over seeds where there are several, over images where there is one run."""
-    if len(values) > 1:
-        return round(2 * statistics.stdev(values) / math.sqrt(len(values)), 6)
-    low, high = interval or (None, None)
-    return None if low is None or high is None else round((high - low) / 2, 6)
+def _doubt(values: Sequence[float]) -> float | None:
+    """Half the 95 % interval of the mean over seeds: t s / sqrt(n), Student's t with n - 1 degrees of freedom.
+
+    None for a single run: what another seed would have given is not known.
+    """
+    return (
+        round(student(len(values)) * statistics.stdev(values) / math.sqrt(len(values)), 6) if len(values) > 1 else None
+    )
+
+
+def spread_over_seeds(context: Context) -> Spread:
+    """Of the row's first variant over every seed that the study's folder has: column -> (deviation, runs).
+
+    By the snapshots chosen without labels, of runs that did not collapse.
+    """
+    names = list(interval_scores(context.task.protocol))
+    runs = context.fitting.finished(context.row.variants[0])
+    points = [chosen(run, context.score(run), "selected", names[0]) for run in runs]
+    alive = [point[HONEST]["metrics"] for point in points if point is not None]
+    columns = {name: [metrics[name] for metrics in alive if metrics[name] is not None] for name in names}
+    return {
+        name: (round(statistics.stdev(values), 6), len(values)) for name, values in columns.items() if len(values) > 1
+    }
 
 
 def curves(runs: Sequence[Run], scored: Sequence[Score]) -> list[dict[str, Any]]:

@@ -41,7 +41,8 @@ def sheet(content: Mapping[str, Any]) -> Sheet:
         text = [_text(row["text"].get(c)) if row["row"] != before else "" for c in columns]
         rows.append([row["row"], "" if row["status"] == "collapsed" else row["selection"], *cells, *text])
         before = row["row"]
-    return Sheet(head, rows, _notes(results, bool(extra)))
+    told = ", the text" if content.get("source") != "not in the text" else ""
+    return Sheet(head, rows, _notes(results, bool(extra), told))
 
 
 def cell(row: Mapping[str, Any], column: str) -> str:
@@ -66,7 +67,7 @@ def _text(value: float | str | None) -> str:
     return "" if value is None else value if isinstance(value, str) else share(value)
 
 
-def _notes(results: Sequence[Mapping[str, Any]], flips: bool) -> list[str]:
+def _notes(results: Sequence[Mapping[str, Any]], flips: bool, told: str) -> list[str]:
     notes = []
     seen = set()
     for row in results:
@@ -80,15 +81,27 @@ def _notes(results: Sequence[Mapping[str, Any]], flips: bool) -> list[str]:
             if lost["n"] < lost["of"]:
                 notes[-1] += f"; scores are of the other {lost['of'] - lost['n']}"
         if row.get("note"):
-            notes.append(f"{row['row']}, the text: {row['note']}")
+            notes.append(f"{row['row']}{told}: {row['note']}")
+        notes += [f"{row['row']} ran with {words}" for words in map(_changes, row.get("settings", ())) if words]
     if flips:
         notes.append(
             "* regions matched anew for every image, as the text's authors do: an oracle that reads each label"
         )
         notes.append(
-            "chosen: selected without labels; last; oracle by these labels, only to know what the choice costs"
+            "chosen: selected without labels; last; oracle by these labels (each matching by its own), "
+            "only to know what the choice costs"
         )
     return list(dict.fromkeys(notes))
+
+
+def _changes(one: Mapping[str, Any]) -> str:
+    """What a row changes in the original's settings, in words; numbers of images in steps too."""
+
+    def said(name: str, value: Any) -> str:
+        steps = f" ({value // one['batch']:,} steps)" if name.endswith("_images") and isinstance(value, int) else ""
+        return f"{name} {value}{steps}"
+
+    return ", ".join(said(name, value) for name, value in one["changes"].items())
 
 
 def verdict(holds: bool | None) -> str:

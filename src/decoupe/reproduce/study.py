@@ -6,7 +6,7 @@ import contextlib
 import shlex
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from decoupe.errors import Interrupted, UsageFault
 from decoupe.evaluate.measure import Task, open_task
 from decoupe.reproduce import TABLES, scores
 from decoupe.reproduce.runs import Fitting, training_images
-from decoupe.reproduce.table import SCALES, Row, Rows, Table
+from decoupe.reproduce.settings import length, original, settings
+from decoupe.reproduce.table import SCALES, Row, Rows, Spread, Table, fit_and_score
 
 Progress = Callable[[int, int], None]
 Counting = Callable[[str], AbstractContextManager[Progress]]
@@ -45,6 +46,8 @@ class Context:
     counting: Counting
     seeds: int
     """Runs of each variant."""
+    labelled: int
+    """Images that get a label, where rows ask nearest neighbours."""
     curves: list[dict[str, Any]]
     """Curves for the report; `remember` adds to them."""
     shared: dict[str, Any] = field(default_factory=dict)
@@ -88,6 +91,7 @@ def reproduce(
     out: str | Path | None = None,
     seeds: int | None = None,
     images_seen: int | None = None,
+    labelled: int | None = None,
     command: str | None = None,
     reporter: Reporter | None = None,
     counting: Counting = _uncounted,
@@ -101,6 +105,7 @@ def reproduce(
         out: the study's folder (default runs/reproduce/<scale>); tables in one folder share their runs.
         seeds: runs of each variant; None = as many as each row of the table has.
         images_seen: length of each run; None = that of the scale's preset.
+        labelled: images that get a label, in tables of nearest neighbours; None = the table's own number.
         command: what to say after Ctrl-C; default: the command line of these arguments.
         reporter: told of training; counting: makes a progress display for scoring.
 
@@ -117,12 +122,27 @@ def reproduce(
             "none",
             "give --data flowers17:PATH or flowers102:PATH, or synth:PATH of built-in images",
         )
+    if labelled is not None and chosen.labelled is None:
+        with_labels = ", ".join(name for name, one in TABLES.items() if one.labelled is not None)
+        raise UsageFault(f"--labelled with {with_labels}", chosen.name, "leave it out: no image gets a label there")
     folder = Path(out) if out is not None else Path("runs/reproduce") / scale
-    words = command or _command(chosen.name, data, scale, out, seeds, images_seen)
+    words = command or _command(chosen.name, data, scale, out, seeds, images_seen, labelled)
     dataset, task = open_dataset(data), open_task(data, chosen.protocol, None)
     fitting = Fitting(folder, scale, training_images(dataset), images_seen, reporter or Silent())
-    results, curves, about = _measure(chosen, task, dataset, fitting, counting, seeds, words)
-    content = _content(chosen, results, curves, task, fitting, words) | about
+    context = Context(
+        chosen,
+        chosen.rows[0],
+        task,
+        dataset,
+        fitting,
+        folder / "scores",
+        counting,
+        1,
+        labelled or chosen.labelled or 0,
+        [],
+    )
+    results, spread = _measure(context, seeds, words)
+    content = _content(context, results, spread, words)
     _write(folder, chosen, content)
     return content
 
@@ -135,41 +155,49 @@ def _table(table: str | Table) -> Table:
     return TABLES[table]
 
 
-def _command(table: str, data: str, scale: str, out: Any, seeds: int | None, images_seen: int | None) -> str:
-    given = {"--scale": scale, "--out": out, "--seeds": seeds, "--images-seen": images_seen}
+def _command(table: str, data: str, scale: str, out: Any, seeds: Any, images_seen: Any, labelled: Any) -> str:
+    given = {"--scale": scale, "--out": out, "--seeds": seeds, "--images-seen": images_seen, "--labelled": labelled}
     parts = [part for flag, value in given.items() if value is not None for part in (flag, str(value))]
     return shlex.join(["decoupe", "reproduce", table, "--data", data, *parts])
 
 
-def _measure(
-    table: Table, task: Task, dataset: Dataset, fitting: Fitting, counting: Counting, seeds: int | None, command: str
-) -> tuple[Rows, list[dict[str, Any]], dict[str, str]]:
-    """Result rows, curves, and {"about": ...} where rows say it themselves.
+def _measure(whole: Context, seeds: int | None, command: str) -> tuple[Rows, Spread]:
+    """Result rows, and how much the first row's runs differ over seeds.
 
     Interrupted, with the command that goes on, after Ctrl-C.
     """
     results: Rows = []
-    curves: list[dict[str, Any]] = []
-    shared: dict[str, Any] = {}
+    spread: Spread = {}
     seen = 0
-    for row in table.rows:
-        context = Context(
-            table, row, task, dataset, fitting, fitting.out / "scores", counting, seeds or row.seeds, curves, shared
-        )
+    for row in whole.table.rows:
+        context = replace(whole, row=row, seeds=seeds or row.seeds)
         try:
-            results += row.measure(context)
+            found = row.measure(context)
+            if row is whole.table.rows[0] and row.measure is fit_and_score:
+                spread = scores.spread_over_seeds(context)
         except Interrupted as stop:
             raise Interrupted(stop.images, command) from None
         except KeyboardInterrupt:
             raise Interrupted(context.seen or seen, command) from None
+        results += [one | {"settings": settings(whole.table, row, whole.fitting)} for one in found]
         seen = context.seen or seen
-    return results, curves, {"about": shared["about"]} if "about" in shared else {}
+    return results, spread
 
 
-def _content(
-    table: Table, results: Rows, curves: list[dict[str, Any]], task: Task, fitting: Fitting, command: str
-) -> dict[str, Any]:
+def _claims(table: Table, results: Rows, spread: Spread, lasted: str) -> list[dict[str, Any]]:
     by_row: Mapping[str, Rows] = {row.name: [r for r in results if r["row"] == row.name] for row in table.rows}
+    found = []
+    for claim in table.claims:
+        verdict = claim.check(by_row, spread)
+        why = f"{verdict.why}; {lasted}" if verdict.collapse and lasted else verdict.why
+        found.append({"claim": claim.words, "holds": verdict.holds, "why": why})
+    return found
+
+
+def _content(context: Context, results: Rows, spread: Spread, command: str) -> dict[str, Any]:
+    table, task, fitting = context.table, context.task, context.fitting
+    took = length(table, fitting)
+    about = f"scored on {len(task.samples):,} images ({task.split}); {task.about}"
     return {
         "results": results,
         "table": table.name,
@@ -177,14 +205,17 @@ def _content(
         "source": table.source,
         "columns": list(table.columns),
         "scale": fitting.scale,
-        "claims": [{"claim": claim.words, "holds": claim.check(by_row)} for claim in table.claims],
+        "claims": _claims(table, results, spread, took["steps_words"]),
+        "spread": {name: {"deviation": deviation, "runs": runs} for name, (deviation, runs) in spread.items()},
+        "config": original(table, fitting),
         "data": task.data,
         "protocol": task.protocol.name,
         "split": task.split,
-        "about": f"scored on {len(task.samples):,} images ({task.split}); {task.about}",
+        "about": context.shared.get("about", about),
         "trained_on": fitting.images.words,
-        "images_seen": fitting.images_seen,
-        "curves": curves,
+        "images_seen": took["images_seen"],
+        "length": took,
+        "curves": context.curves,
         "command": command,
         "date": date.today().isoformat(),
     }

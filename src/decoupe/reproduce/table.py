@@ -6,10 +6,9 @@ Nothing here imports torch: `decoupe reproduce --list` only reads these.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from decoupe.errors import UsageFault
 from decoupe.methods import ROOMS
@@ -91,8 +90,27 @@ class Row:
     """Gives the result rows."""
 
 
-Check = Callable[[Mapping[str, Rows]], bool | None]
-"""Result rows by row name -> whether a conclusion holds; None where the runs cannot decide it."""
+Spread = Mapping[str, tuple[float, int]]
+"""Column -> (standard deviation over seeds of the table's first row, how many of its runs stand behind it)."""
+
+
+class Verdict(NamedTuple):
+    """What the runs say of a claim."""
+
+    holds: bool | None
+    """None: the runs cannot decide it."""
+    why: str
+    """What was seen, in words."""
+    collapse: bool = False
+    """Whether it rests on runs that collapsed or did not: then their length belongs to it."""
+
+
+class Check(Protocol):
+    """Result rows by row name, and the spread over seeds of the first row -> verdict."""
+
+    def __call__(self, rows: Mapping[str, Rows], spread: Spread = ..., /) -> Verdict:
+        """The verdict; without `spread`, rows of fewer than three runs are not compared."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -119,81 +137,7 @@ class Table:
     """The metrics that are printed, beside the text's."""
     protocol: str | None = None
     """Name of a protocol; None = that of the layout given."""
-
-
-def figures(rows: Mapping[str, Rows], name: str, selection: str = "selected") -> Mapping[str, Any] | None:
-    """The result row of `name` with one honest assignment for the whole set; None if not measured."""
-    found = [row for row in rows.get(name, ()) if row["matching"] != "per-image-flip"]
-    return next((row for row in found if row["selection"] == selection), found[0] if found else None)
-
-
-def value(rows: Mapping[str, Rows], name: str, column: str) -> float | None:
-    """A metric of the `selected` row, None where there is none (collapsed, not measured)."""
-    row = figures(rows, name)
-    return None if row is None else row["metrics"].get(column)
-
-
-def _difference(rows: Mapping[str, Rows], one: str, other: str, column: str) -> tuple[float, float] | None:
-    """(one - other, half the width of its 95 % interval as far as seeds or images tell); None if either is missing."""
-    a, b = figures(rows, one), figures(rows, other)
-    if a is None or b is None or a["metrics"].get(column) is None or b["metrics"].get(column) is None:
-        return None
-    doubt = math.hypot(*(row.get("uncertainty", {}).get(column) or 0.0 for row in (a, b)))
-    return a["metrics"][column] - b["metrics"][column], doubt
-
-
-def below(low: str, high: str, column: str = "iou") -> Check:
-    """Row `low` lies below row `high` by more than chance (a collapsed row lies below one that is not)."""
-
-    def check(rows: Mapping[str, Rows]) -> bool | None:
-        found = _difference(rows, low, high, column)
-        if found is None:
-            lost = figures(rows, low)
-            return True if lost is not None and value(rows, low, column) is None and value(rows, high, column) else None
-        difference, doubt = found
-        return None if abs(difference) <= doubt else difference < 0
-
-    return check
-
-
-def as_good(one: str, other: str, column: str = "iou", margin: float = 0.02) -> Check:
-    """Row `one` is not below row `other` by more than `margin`; undecided where chance could reach across it."""
-
-    def check(rows: Mapping[str, Rows]) -> bool | None:
-        found = _difference(rows, one, other, column)
-        if found is None:
-            return None
-        difference, doubt = found
-        return None if abs(difference + margin) <= doubt and difference < 0 else difference >= -margin
-
-    return check
-
-
-def collapses(name: str, in_all: bool = True) -> Check:
-    """Every run of the row collapsed (with `in_all` False: at least one)."""
-
-    def check(rows: Mapping[str, Rows]) -> bool | None:
-        counted = (figures(rows, name) or {}).get("collapsed")
-        return None if not counted else counted["n"] == counted["of"] if in_all else counted["n"] > 0
-
-    return check
-
-
-def never_collapses(*names: str) -> Check:
-    """No run of these rows collapsed."""
-
-    def check(rows: Mapping[str, Rows]) -> bool | None:
-        counted = [(figures(rows, name) or {}).get("collapsed") for name in names]
-        return None if not all(counted) else not any(c["n"] for c in counted if c)
-
-    return check
-
-
-def less_often(one: str, other: str) -> Check:
-    """Row `one` collapsed in a smaller share of its runs than row `other`."""
-
-    def check(rows: Mapping[str, Rows]) -> bool | None:
-        a, b = ((figures(rows, name) or {}).get("collapsed") for name in (one, other))
-        return None if not a or not b else a["rate"] < b["rate"]
-
-    return check
+    length: str = ""
+    """How long the text's runs are, in words."""
+    labelled: int | None = None
+    """Images that get a label in each draw, where rows are measured by nearest neighbours."""
