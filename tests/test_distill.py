@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import shutil
 from pathlib import Path
 
@@ -58,6 +60,30 @@ def test_from_teacher_to_masks_scores_names_and_report(
     # a student may teach in its turn, merged as it was named
     assert main(["distill", "student", "--run", "small", *QUICK]) == 0
     assert decoupe.load("small").names == ("dark", "bright") and len(Run.open("small").names) == 2
+
+
+def test_help_lists_the_students_options(capsys: pytest.CaptureFixture[str]) -> None:
+    from decoupe.methods import ROOMS
+
+    assert main(["distill", "--help"]) == 0
+    said = capsys.readouterr().out
+    config = ROOMS["student"].config()()
+    for field in dataclasses.fields(config):
+        flag = f"--{field.name.replace('_', '-')}"
+        found = len(re.findall(rf"^ *{flag}\b", said, re.MULTILINE))
+        assert found == (0 if field.name in ("teacher", "digest", "names") else 1), flag
+    assert f"(default: {config.round_images})" in said and "9,600" not in said
+    assert "filled in" not in said and "regions are learned" not in said and f"(default: {config.rounds})" in said
+    assert "Channels of the student's first level. (default: 16)" in " ".join(said.split())
+
+
+def test_what_a_resumed_run_does_not_read_again_is_said(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["distill", "teacher", "--run", "student", *QUICK]) == 0
+    capsys.readouterr()
+    main(["distill", "teacher", "--run", "student", "--resume", "--width", "8", "--round-images", "64", "--seed", "1"])
+    said = capsys.readouterr().err
+    assert "settings recorded in student; not read again: --seed, --width, --round-images" in said
+    assert Run.open("student").info["config"]["width"] == 4
 
 
 @pytest.mark.parametrize("channels", [1, 5])

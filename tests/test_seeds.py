@@ -100,7 +100,7 @@ def test_the_same_command_again_skips_what_is_over_and_goes_on_with_the_rest(
         fit_seeds("independence", photos, seeds=2, run=name, command="decoupe fit again", **settings)
     monkeypatch.setattr(Loop, "_tick", tick)
     kept = json.loads(Path(f"{name}-seeds.json").read_bytes())
-    assert [row["status"] for row in kept["runs"]] == ["done"] and kept["summary"]["runs"] == 1
+    assert [row["status"] for row in kept["runs"]] == ["done", "training"] and kept["summary"]["runs"] == 1
     (tmp_path / "study-s0" / "weights.safetensors").touch()
     before = (tmp_path / "study-s0" / "run.json").stat().st_mtime_ns
     again = fit_seeds("independence", photos, seeds=2, run=name, **settings)
@@ -140,6 +140,50 @@ def test_places_work_side_by_side_and_give_the_same(
     shutil.rmtree(tmp_path / "two-s2")
     with pytest.raises(Fault, match="a run to finish"):
         fit_seeds("baselines", photos, seeds=3, run=tmp_path / "two", **settings)
+
+
+def test_a_place_is_a_device_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [place["CUDA_VISIBLE_DEVICES"] for place in seeds._places(1)] == ["0", "1"]
+    for visible, names in (("3,5", ["3", "5"]), ("GPU-ab, GPU-cd", ["GPU-ab", "GPU-cd"]), ("2,1,-1,0", ["2", "1"])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert [place["CUDA_VISIBLE_DEVICES"] for place in seeds._places(1)] == names
+    assert seeds._places(2) == [{}]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert seeds._places(1) == [{}]
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_lets_the_others_save_and_all_share_one_precision(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 0 trains for long; seed 1 begins when the precision is measured, and fails; seed 2 never begins."""
+    monkeypatch.setattr(seeds, "_places", lambda devices: [{}, {}])
+    (tmp_path / "s-s1").mkdir()
+    (tmp_path / "s-s1" / "letter.txt").write_text("keep me")
+    settings: dict[str, Any] = TINIEST | {"student_images": 400_000, "restarts": 0}
+    with pytest.raises(Fault, match="a run to finish, got one that ended with code 1"):
+        fit_seeds("independence", photos, seeds=3, run=tmp_path / "s", **settings)
+    info = Run.open(tmp_path / "s-s0", verify=False).info
+    assert info["status"] == "training" and "checkpoint" in info  # it saved
+    assert not (tmp_path / "s-s2").exists()
+    kept = json.loads((tmp_path / "s-seeds.json").read_bytes())
+    assert [(row["seed"], row["status"]) for row in kept["runs"]] == [(0, "training")]
+    shutil.rmtree(tmp_path / "s-s1")
+    jobs: list[Any] = []
+
+    def asked(count: int, job: Any, places: Any, ended: Any) -> bool:
+        jobs.extend(job(index) for index in range(count))
+        return False
+
+    monkeypatch.setattr(seeds.launch, "spread", asked)
+    fit_seeds("independence", photos, seeds=3, run=tmp_path / "s", **settings)
+    assert [one["precision"] for one in jobs] == [info["precision"]] * 3
+    shutil.rmtree(tmp_path / "s-s0")
+    jobs.clear()
+    fit_seeds("independence", photos, seeds=3, run=tmp_path / "s", **settings)
+    assert jobs[0]["precision"] is None and jobs[1:] == [None, None]  # not before the first has measured it
 
 
 PLACES = """

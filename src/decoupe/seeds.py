@@ -7,8 +7,9 @@ how much the restarts help are two figures, and both are given.
 from __future__ import annotations
 
 import json
+import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,9 @@ def fit_seeds(
     One after another, or one per CUDA device where there are several (and `devices` is 1). Called again with the same
     arguments it skips the runs that are over and resumes the others. The first run's precision holds for all.
 
-    Returns and writes to `run`-seeds.json: {"room", "command", "date", "runs": [{"seed", "run", "status", "healthy",
-    "restarts", "collapsed_at", "images_seen", "seconds", "score"}], "summary"} (`summary` says what is in there).
+    Returns and writes to `run`-seeds.json, after every run and when it is stopped: {"room", "command", "date", "runs":
+    [{"seed", "run", "status", "healthy", "restarts", "collapsed_at", "images_seen", "seconds", "score"}], "summary"}
+    (`summary` says what is in there).
     Fault if a folder holds a run of other settings; Interrupted after Ctrl-C or SIGTERM (everything is saved).
     """
     in_range("seeds", seeds, 1, 10_000)
@@ -61,17 +63,22 @@ def fit_seeds(
     if len(waiting) < seeds:
         talk.note(f"{seeds - len(waiting)} of {seeds} runs are over already")
     places = _places(int(arguments.get("devices", 1)))
+
+    def write() -> dict[str, Any]:
+        return _write(run, room, again, folders)
+
     try:
         if len(places) > 1 and len(waiting) > 1:
-            _spread(room, given, {n: folders[n] for n in waiting}, places, command, talk)
+            _spread(room, given, folders, places, waiting, command, talk, write)
         else:
             for number in waiting:
                 talk.note(f"seed {number}: {list(folders).index(number) + 1} of {seeds}")
                 _one(room, given, number, folders, command, reporter)
-                _write(run, room, again, folders)
+                write()
     except Interrupted as stop:
+        write()
         raise Interrupted(stop.images, again) from None
-    return _write(run, room, again, folders)
+    return write()
 
 
 def _over(folder: Path, room: str, given: Mapping[str, Any], seed: int) -> bool:
@@ -100,20 +107,22 @@ def _one(
     room: str, given: Mapping[str, Any], seed: int, folders: Mapping[int, Path], command: str | None, reporter: Any
 ) -> None:
     """One run, begun or gone on with."""
-    job = _job(room, given, seed, folders[seed], command)
-    if job["precision"] is None:
-        job["precision"] = next((p for f in folders.values() if (p := _info(f).get("precision"))), None)
     try:
-        fit(**job, reporter=reporter)
+        fit(**_job(room, given, seed, folders, command), reporter=reporter)
     except Collapsed as collapsed:
         (reporter or Silent()).warn(f"seed {seed}: {collapsed.got}")
 
 
-def _job(room: str, given: Mapping[str, Any], seed: int, folder: Path, command: str | None) -> dict[str, Any]:
-    """The arguments of `fit` for one seed."""
-    begun = (folder / "run.json").exists()
-    own = {"room": room, "seed": seed, "run": str(folder), "resume": begun, "command": command}
-    return {"precision": None, **given, **own}
+def _job(
+    room: str, given: Mapping[str, Any], seed: int, folders: Mapping[int, Path], command: str | None
+) -> dict[str, Any]:
+    """The arguments of `fit` for one seed; the precision that another run has measured holds for it too."""
+    begun = (folders[seed] / "run.json").exists()
+    own = {"room": room, "seed": seed, "run": str(folders[seed]), "resume": begun, "command": command}
+    precision = given.get("precision")
+    if precision is None:
+        precision = next((p for folder in folders.values() if (p := _info(folder).get("precision"))), None)
+    return {**given, **own, "precision": precision}
 
 
 def _info(folder: Path) -> dict[str, Any]:
@@ -121,9 +130,11 @@ def _info(folder: Path) -> dict[str, Any]:
 
 
 def _places(devices: int) -> list[dict[str, str]]:
-    """The environment of each process that may run at the same time."""
+    """The environment of each process that may run at the same time: one for each device that this one may use."""
     count = torch.cuda.device_count() if devices == 1 else 1
-    return [{"CUDA_VISIBLE_DEVICES": str(n)} for n in range(count)] if count > 1 else [{}]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = [name.strip() for name in visible.split(",")] if visible.strip() else [str(n) for n in range(count)]
+    return [{"CUDA_VISIBLE_DEVICES": name} for name in names[:count]] if count > 1 else [{}]
 
 
 def _spread(
@@ -131,19 +142,32 @@ def _spread(
     given: Mapping[str, Any],
     folders: Mapping[int, Path],
     places: Sequence[dict[str, str]],
+    waiting: Sequence[int],
     command: str | None,
     talk: Reporter,
+    write: Callable[[], Any],
 ) -> None:
-    """All runs, as many at a time as there are places. Interrupted after a signal."""
+    """The runs of the seeds `waiting`, as many at a time as there are places. Interrupted after a signal.
+
+    Nobody begins before the first has measured which precision is faster: all runs compute in one.
+    """
     given = {k: _portable(v) if k in NAMED[:3] else v for k, v in given.items()}
-    seeds = list(folders)
-    jobs = [_job(room, given, seed, folders[seed], command) for seed in seeds]
+    over: set[int] = set()
+
+    def job(index: int) -> dict[str, Any] | None:
+        one = _job(room, given, waiting[index], folders, command)
+        return one if one["precision"] is not None or index == 0 or 0 in over else None
 
     def ended(index: int, code: int) -> None:
-        talk.note(f"seed {seeds[index]}: {_info(folders[seeds[index]]).get('status', 'stopped')}")
+        over.add(index)
+        talk.note(f"seed {waiting[index]}: {_info(folders[waiting[index]]).get('status', 'stopped')}")
+        write()
 
-    if launch.spread(jobs, places, ended):
-        saved = [_info(folder).get("checkpoint", "/0-").split("/")[1].split("-")[0] for folder in folders.values()]
+    if launch.spread(len(waiting), job, places, ended):
+        saved = [
+            _info(folder).get("checkpoint", "/0-").split("/")[1].split("-")[0]
+            for folder in (folders[n] for n in waiting)
+        ]
         raise Interrupted(max(map(int, saved)), "")
 
 

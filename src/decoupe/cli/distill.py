@@ -6,18 +6,21 @@ import argparse
 from collections.abc import Sequence
 
 from decoupe import console
-from decoupe.cli.fit import room_options
+from decoupe.cli.fit import room_help, room_options
 from decoupe.cli.parser import Parser, Verb, filled, number, one_of, whole
 from decoupe.errors import UsageFault
+from decoupe.methods import ROOMS
 
 LINE = "train a small fast network on a run's masks, sharpened"
 GIVEN = ("images", "size", "rounds", "seed", "precision")
 """Settings that a run keeps: on --resume they are read from it."""
+FILLED_IN = ("teacher", "digest", "names")
+"""Fields of the student's Config that come from RUN."""
 
 
 def flags(parser: Parser) -> None:
     """Arguments of `distill`; the other settings of the room `student` are read as `fit` reads a room's."""
-    add = parser.add_argument
+    add, rounds = parser.add_argument, ROOMS["student"].config()().rounds
     add("teacher", metavar="RUN", type=filled("RUN"), help="run folder with masks, of any method")
     add("--run", metavar="NEW", type=filled("--run"), help="the new run (default: runs/student-1, -2, ...)")
     add("--images", metavar="PATH", type=filled("--images"), help="photos to learn on (default: those of RUN)")
@@ -29,7 +32,12 @@ def flags(parser: Parser) -> None:
         type=number("--minutes", 1e-3, 1e6),
         help="stop after M minutes; the first limit counts",
     )
-    add("--rounds", metavar="R", type=whole("--rounds", 1, 16), help="rounds of 9,600 images (default: 4)")
+    add(
+        "--rounds",
+        metavar="R",
+        type=whole("--rounds", 1, 16),
+        help=f"rounds, each of --round-images images (default: {rounds})",
+    )
     add("--seed", metavar="S", type=whole("--seed", 0, 2**31 - 1), help="seed of everything random (default: 0)")
     add(
         "--precision",
@@ -44,10 +52,11 @@ def read(arguments: Sequence[str]) -> argparse.Namespace:
     """Arguments of `distill` and further options of the room `student`; UsageFault on misuse."""
     parser = VERB.parser()
     if "-h" in arguments or "--help" in arguments:
-        return argparse.Namespace(help=True)
+        own = room_help("student", (*FILLED_IN, "size", "rounds"))
+        return argparse.Namespace(help=True, text=f"{parser.format_help()}\noptions of the student:\n{own}")
     given, extra = parser.parse_known_args(arguments)
     given.options = room_options(parser, "student", None, extra)
-    for name in ("teacher", "digest", "names"):
+    for name in FILLED_IN:
         if name in given.options:
             raise UsageFault("the teacher as RUN", f"--{name}", "write decoupe distill RUN --run NEW")
     return given
@@ -61,6 +70,7 @@ def run(given: argparse.Namespace) -> None:
         from decoupe.fit import shell_command
 
         ignored = [f"--{name}" for name in GIVEN if getattr(given, name) is not None]
+        ignored += [f"--{name.replace('_', '-')}" for name in given.options]
         if given.resume and ignored:
             told = ", ".join(ignored)
             reporter.note(f"resuming with the settings recorded in {given.run}; not read again: {told}")

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import io
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -129,8 +130,11 @@ def help_text(parser: Parser, room: str | None) -> str:
     return f"{text}\noptions of {room} (presets: {presets}):\n{room_help(room)}"
 
 
-def room_help(room: str) -> str:
-    """The options of a room with their docstrings and defaults, as tyro shows them, without its frame."""
+def room_help(room: str, leave_out: Sequence[str] = ()) -> str:
+    """The options of a room with their docstrings and defaults, as tyro shows them, without its frame.
+
+    `leave_out`: fields of the Config that are not the user's to set, or are explained elsewhere.
+    """
     import tyro
 
     caught = io.StringIO()
@@ -138,7 +142,14 @@ def room_help(room: str) -> str:
         tyro.cli(ROOMS[room].config(), args=["--help"], prog=f"decoupe fit {room}", add_help=True)
     body = [text.strip("│|").rstrip() for text in caught.getvalue().splitlines()]
     first = next((i for i, text in enumerate(body) if set(text.strip()) <= {"-", "─", "╭", "╮"} and text.strip()), -1)
-    return "\n".join(text for text in body[first + 1 :] if not text.lstrip().startswith("-h, --help"))
+    hidden = {"help", *(name.replace("_", "-") for name in leave_out)}
+    keep, shown = True, list[str]()
+    for text in body[first + 1 :]:
+        if found := re.match(r"\s{0,4}(?:-h, )?--([a-z0-9-]+)", text):
+            keep = found[1] not in hidden
+        if keep:
+            shown.append(text)
+    return "\n".join(shown)
 
 
 def preset_of(room: str, name: str | None) -> Any:

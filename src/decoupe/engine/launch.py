@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -26,6 +27,8 @@ STOPPED = 75
 """Exit code of a worker that saved and stopped on a signal."""
 COLLAPSED = 76
 """Exit code of a worker whose training collapsed for good."""
+GRACE = 120.0
+"""Seconds in which workers save and stop after one of them has failed; then they are killed."""
 
 
 @dataclass(frozen=True)
@@ -144,17 +147,24 @@ def _start(job: Path, talk: bool, environment: dict[str, str]) -> subprocess.Pop
     return subprocess.Popen(command, env=environment, start_new_session=True)
 
 
-def spread(jobs: Sequence[dict[str, Any]], places: Sequence[dict[str, str]], ended: Callable[[int, int], None]) -> bool:
-    """Run `decoupe.fit(**job)` for every job, each in a process alone, one at a time in each of `places`.
+def spread(
+    count: int,
+    job: Callable[[int], dict[str, Any] | None],
+    places: Sequence[dict[str, str]],
+    ended: Callable[[int, int], None],
+) -> bool:
+    """Run `decoupe.fit(**job(index))` for `count` jobs, each in a process alone, one at a time in each of `places`.
 
-    A place is what its process finds in its environment. `ended(index of the job, exit code)` after each. Returns
-    whether a signal stopped it: no job is begun then, and those at work save. Fault when a process dies.
+    A place is what its process finds in its environment. `job` is asked in order, when a place is free; None: not yet,
+    ask again soon (only while another job is at work). `ended(index of the job, exit code)` after each. Returns whether
+    a signal stopped it: no job is begun then, and those at work save. When a process dies, the others save and stop,
+    within `GRACE` seconds; then Fault.
     """
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // len(places)))}
-    waiting = list(range(len(jobs)))
+    waiting = list(range(count))
     running: dict[int, tuple[int, subprocess.Popen[bytes]]] = {}
     workers: list[subprocess.Popen[bytes]] = []
-    stopped = False
+    stopped, failed, deadline = False, 0, math.inf
 
     def stop(number: int, frame: Any) -> None:
         nonlocal stopped
@@ -164,11 +174,11 @@ def spread(jobs: Sequence[dict[str, Any]], places: Sequence[dict[str, str]], end
 
     with tempfile.TemporaryDirectory(prefix="decoupe-") as folder, handling(stop):
         try:
-            while running or (waiting and not stopped):
+            while (running and time.monotonic() < deadline) or (waiting and not stopped):
                 for place in range(len(places)):
-                    if waiting and not stopped and place not in running:
+                    if waiting and not stopped and place not in running and (next_one := job(waiting[0])) is not None:
                         index, file = waiting.pop(0), Path(folder) / f"{place}.json"
-                        file.write_text(json.dumps(jobs[index]))
+                        file.write_text(json.dumps(next_one))
                         workers.append(_start(file, False, threads | os.environ | places[place]))
                         running[place] = index, workers[-1]
                 time.sleep(0.1)
@@ -178,13 +188,17 @@ def spread(jobs: Sequence[dict[str, Any]], places: Sequence[dict[str, str]], end
                     del running[place]
                     workers.remove(worker)
                     if code not in (0, STOPPED, COLLAPSED) and not stopped:
-                        raise Fault("a run to finish", f"one that ended with code {code}", "see the line above")
+                        failed, deadline = code, time.monotonic() + GRACE
+                        stop(signal.SIGINT, None)
                     stopped = stopped or code == STOPPED
                     ended(index, code)
         finally:
             for worker in workers:
                 worker.kill()
                 worker.wait()
+    if failed:
+        told = "see the line above; the same command goes on with the others"
+        raise Fault("a run to finish", f"one that ended with code {failed}", told)
     return stopped
 
 
