@@ -81,11 +81,12 @@ def test_tests_mirror_the_package() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     """Files and images that a page links to exist; pages made by the site's hook count."""
+    rooms = {f"rooms/{name}.md" for name in ROOMS}
     made = {"index.md", "cli.md", "api.md", "examples.md", "contributing.md", "changelog.md", "security.md"}
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
         if "://" in target or target.startswith("mailto:"):
             continue
-        assert (page.parent / target.split("#")[0]).exists() or Path(target).name in made, f"{page.name}: {target}"
+        assert (page.parent / target).exists() or Path(target).name in made or target in rooms, f"{page.name}: {target}"
 
 
 def test_commands_in_the_pages_exist() -> None:

@@ -82,8 +82,7 @@ def _compared(
             if rest.value is None:
                 return Verdict(None, f"{seen}; nothing to compare it with", True)
             return Verdict(holds if side.gone else None, seen if side.gone else f"{seen}: too few", True)
-    assert one.value is not None and other.value is not None
-    difference = one.value - other.value
+    difference = (one.value or 0.0) - (other.value or 0.0)  # neither is None here
     if not one.few and not other.few and (one.doubt is not None or other.doubt is not None):
         doubt, by = math.hypot(one.doubt or 0.0, other.doubt or 0.0), "by the seeds of both"
     elif spread.get(column, (0.0, 0))[1] >= ENOUGH:
