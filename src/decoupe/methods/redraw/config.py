@@ -22,7 +22,7 @@ class Config:
     """Regions (2 to 16)."""
     batch: int = 20
     """Images per step, over all processes."""
-    train_images: int = 90_000
+    train_images: int = 48_000
     """Images to see by default."""
     z: int = 32
     """Dimensions of each region's latent."""
@@ -85,7 +85,9 @@ class Config:
     """Mirror half of the photos in training."""
     mirrored: bool = True
     """Masks are the mean of those of a photo and of its mirror image: twice the time, fewer artefacts."""
-    checks: int = 16
+    snap: bool = True
+    """Draw the masks that `segment` gives to the colours of their photos (snapping.py; no labels)."""
+    checks: int = 12
     """Checks of health and label-free score, evenly spread; each keeps a snapshot."""
     patience: int = 0
     """Stop when the label-free score has not risen by more than its standard error for so many checks; 0 = never."""
@@ -135,11 +137,14 @@ _PAPER = Config(
     average=0.0,
     augment=False,
     mirrored=False,
+    snap=False,
 )
 
 PRESETS: dict[str, Config] = {
     "cpu": Config(),
-    "study": Config(size=32, train_images=16_000, augment=False, anneal=0, average=0, mirrored=False, checks=8),
+    "study": Config(
+        size=32, train_images=16_000, augment=False, anneal=0, average=0, mirrored=False, snap=False, checks=8
+    ),
     "paper-flowers": _PAPER,
     "paper-lfw": replace(_PAPER, generator_width=64),
     "paper-cub": replace(_PAPER, generator_width=64),

@@ -27,6 +27,7 @@ from decoupe.methods.redraw.networks import (
     split,
 )
 from decoupe.methods.room import Batch, DataSpec, Draw, Phase, Room, Stage
+from decoupe.snapping import snap
 from decoupe.views import colour_jitter, translate
 
 Made = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -313,7 +314,9 @@ class Redraw(Room):
     def segment(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [-1, 1] -> (B, K, H, W)."""
         found: Tensor = self.masks(images)
-        return (found + self.masks(images.flip(3)).flip(3)) / 2 if self.config.mirrored else found
+        if self.config.mirrored:
+            found = (found + self.masks(images.flip(3)).flip(3)) / 2
+        return snap(images, found) if self.config.snap else found
 
     def score(self, images: Tensor) -> Tensor:
         """(B,): agreement of the regions with those of the mirrored photo, and with their own snapped selves."""
