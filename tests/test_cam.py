@@ -296,7 +296,7 @@ def test_backbones_know_their_layer(name: str, size: int) -> None:
 
 
 def test_against_captum(net: Net, images: Tensor) -> None:
-    pytest.importorskip("captum", reason="captum is not installed: pip install captum to compare with it")
+    pytest.importorskip("captum", reason="captum cannot be imported: install it to compare with it")
     from captum.attr import LayerGradCam
 
     maps = cam.explain(net, images, "two")[1]
