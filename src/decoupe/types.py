@@ -19,6 +19,9 @@ Probabilities = NDArray[np.float32]
 Labels = NDArray[np.int64]
 """(H, W) int64 region or class index; 255 means void in ground truth."""
 
+InstanceMap = NDArray[np.int32]
+"""(H, W) int32: 0 background, 1, 2, ... the instance at each pixel; in ground truth -1 is void."""
+
 VOID = 255
 
 

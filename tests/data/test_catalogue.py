@@ -95,7 +95,7 @@ def synth(root: Path) -> None:
 MAKERS: dict[str, Callable[[Path], None]] = {
     "flowers17": flowers17, "flowers102": flowers102, "weizmann_horse": weizmann_horse, "cub200": cub200, "lfw": lfw,
     "celeba": celeba, "masks": masks, "synth": synth, "potsdam": trees.potsdam, "dronedeploy": trees.dronedeploy,
-    "cocostuff": trees.cocostuff, "cityscapes": trees.cityscapes,
+    "cocostuff": trees.cocostuff, "cityscapes": trees.cityscapes, "dsb2018": trees.dsb2018,
 }  # fmt: skip
 SPLITS = {
     "flowers17": {"train": 3, "val": 2, "test": 1, "all": 1, "unlabelled": 1},
@@ -110,11 +110,12 @@ SPLITS = {
     "dronedeploy": {"train": 2, "val": 1, "test": 1, "all": 1},
     "cocostuff": {"train": 2, "val": 1},
     "cityscapes": {"train": 1, "val": 1, "test": 1},
+    "dsb2018": {"all": 2, "unlabelled": 1},
 }
 DEFAULT = {
     "flowers17": ("test", 1), "flowers102": ("test", 2), "weizmann_horse": ("all", 3), "cub200": ("test", 1),
     "lfw": ("test", 3), "masks": ("all", 4), "synth": ("all", 3), "potsdam": ("all", 12), "dronedeploy": ("test", 1),
-    "cocostuff": ("val", 1), "cityscapes": ("val", 1),
+    "cocostuff": ("val", 1), "cityscapes": ("val", 1), "dsb2018": ("all", 2),
 }  # fmt: skip
 
 
@@ -234,7 +235,7 @@ def test_masks_must_fit(tmp_path: Path) -> None:
         ("celeba", "list_bbox_celeba.txt", "no file list_bbox_celeba.txt"), ("masks", "masks", "no folder masks/"),
         ("synth", "classes.json", "no file classes.json"), ("potsdam", "4_Ortho_RGBIR", "no folder 4_Ortho_RGBIR/"),
         ("dronedeploy", "train.txt", "no file train.txt"), ("cocostuff", "annotations", "no folder annotations/"),
-        ("cityscapes", "gtFine", "no folder gtFine/"),
+        ("cityscapes", "gtFine", "no folder gtFine/"), ("dsb2018", "stage1_train", "no folder ID/images/"),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_said_with_the_tree(tmp_path: Path, name: str, gone: str, words: str) -> None:

@@ -55,3 +55,14 @@ def cityscapes(root: Path) -> None:
         save(root / f"leftImg8bit/{stem}_leftImg8bit.png", noise(20, 30))
         save(root / f"gtFine/{stem}_gtFine_labelIds.png", label)
         save(root / f"gtFine/{stem}_gtFine_color.png", noise(20, 30))
+
+
+def dsb2018(root: Path) -> None:
+    """Two images of three nuclei in the left third, and one without masks."""
+    for name in ("one", "two", "bare"):
+        save(root / f"stage1_train/{name}/images/{name}.png", noise(20, 30, 4))
+    for name in ("one", "two"):
+        for number, rows in enumerate((slice(0, 8), slice(8, 14), slice(14, 20))):
+            mask = np.zeros((20, 30), np.uint8)
+            mask[rows, :10] = 255
+            save(root / f"stage1_train/{name}/masks/{number}.png", mask)

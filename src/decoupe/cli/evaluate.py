@@ -74,6 +74,7 @@ def evaluate_run(given: argparse.Namespace) -> None:
         )
     _save(given.json, content)
     show(content["results"])
+    things(content["results"])
     console.line(f"  {content['about']}")
 
 
@@ -117,6 +118,18 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the rows, each with its own title."""
     titles = [str(row.get("row") or row["selection"]) for row in rows]
     console.table(console.score_table(rows, titles, ""))
+
+
+def things(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print how well things were told apart and counted, where that was scored."""
+    for row in rows:
+        scores = row["metrics"]
+        if scores.get("instance_f1_median") is not None:
+            f1, ap = (console.share(scores[name]) for name in ("instance_f1_median", "instance_ap50"))
+            error = (
+                "no count to compare" if (e := scores["count_error_median"]) is None else f"count {100 * e:.0f} % off"
+            )
+            console.line(f"  {row['row']}: instances F1 {f1}, {error} (medians over images), AP50 {ap}")
 
 
 def _save(path: str | None, content: Mapping[str, Any]) -> None:

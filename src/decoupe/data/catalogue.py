@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from decoupe.data.layouts import aerial, flowers, folders, objects, scenes
+from decoupe.data.layouts import aerial, flowers, folders, nuclei, objects, scenes
 from decoupe.data.layouts.base import Dataset, Layout, Missing, Sample
 from decoupe.errors import Fault, UsageFault
 
@@ -15,6 +15,7 @@ LAYOUTS: dict[str, Layout] = {
     **objects.LAYOUTS,
     **aerial.LAYOUTS,
     **scenes.LAYOUTS,
+    **nuclei.LAYOUTS,
     **folders.LAYOUTS,
 }
 """All layouts by name."""

@@ -12,10 +12,12 @@ from decoupe.data.catalogue import Sample, open_dataset
 from decoupe.data.decode import read_image
 from decoupe.data.pool import ordered
 from decoupe.errors import Fault
+from decoupe.evaluate.instances import Overlap, overlap
 from decoupe.evaluate.metrics import Confusion, Ranking
 from decoupe.evaluate.protocols import Protocol, protocol_of
+from decoupe.instances import instances
 from decoupe.model import Model
-from decoupe.types import Image, Labels
+from decoupe.types import VOID, Image, Labels
 
 BATCH = 16
 """Images segmented at once."""
@@ -43,6 +45,8 @@ class Pass:
     ranking: Ranking
     uses_labels: bool
     """Whether the model itself was fitted with masks."""
+    things: Sequence[Sequence[Overlap]] = ()
+    """For each region its things against the true ones, image by image; empty where the protocol does not ask."""
 
 
 def open_task(data: str, protocol: str | None, split: str | None, prefer: str | None = None) -> Task:
@@ -62,12 +66,20 @@ def measure(model: Model, task: Task, tick: Callable[[], None]) -> Pass:
     regions, classes = len(model.names), len(task.protocol.classes)
     confusion, ranking = Confusion(regions, classes), Ranking(regions, classes)
     read = ordered(lambda sample: load_pair(sample, task.protocol), task.samples)
+    things: list[list[Overlap]] = [[] for _ in range(regions if task.protocol.instances else 0)]
+    samples = iter(task.samples)
     for pairs in _batches(read):
         for probs, (_, truth) in zip(model.segment_arrays([image for image, _ in pairs]), pairs, strict=True):
-            confusion.add(probs.argmax(0), truth)
+            labels, sample = probs.argmax(0), next(samples)
+            confusion.add(labels, truth)
             ranking.add(probs, truth)
+            if things:
+                real = sample.instances()
+                for region, kept in enumerate(things):
+                    found = instances(labels == region, probs=probs[region], region=region)
+                    kept.append(overlap(found, real, truth == VOID))
             tick()
-    return Pass(model.names, confusion, ranking, bool(getattr(model.room, "uses_labels", False)))
+    return Pass(model.names, confusion, ranking, bool(getattr(model.room, "uses_labels", False)), things)
 
 
 def load_pair(sample: Sample, protocol: Protocol) -> tuple[Image, Labels]:

@@ -30,6 +30,8 @@ class Rule:
     """Default matching (see `matching.py`)."""
     crop: bool = False
     """Score each ground-truth box crop by itself instead of the whole image."""
+    instances: bool = False
+    """Score the things of the object's region one by one, too (see `instances.py`); samples have instances."""
 
 
 _ONE_OBJECT: Mapping[str, tuple[str, ...]] = {"background": ("background",), "object": (REST,)}
@@ -56,6 +58,7 @@ PROTOCOLS: Mapping[str, Rule] = {
     "cocostuff": Rule(),
     "cocostuff-3": Rule({name: (name,) for name in ("sky", "ground", "plant")}),
     "cityscapes": Rule(),
+    "dsb2018": Rule(_ONE_OBJECT, instances=True),
     "masks": Rule(),
     "synth": Rule(),
 }
@@ -75,6 +78,7 @@ class Protocol:
     """256 entries: class id of the data set -> class id of the protocol, `VOID`, or -1 for ids it does not have."""
     matching: str
     crop: bool = False
+    instances: bool = False
 
     def translate(self, mask: Labels) -> Labels:
         """(H, W) ids of the data set, 255 void -> (H, W) ids of the protocol, 255 void. Fault on an unknown id."""
@@ -107,4 +111,4 @@ def protocol_of(name: str, classes: tuple[str, ...]) -> Protocol:
             table[classes.index(source)] = index
     names = tuple(groups)
     object_ = names.index(rule.object) if rule.object is not None else (1 if len(names) == 2 else None)
-    return Protocol(name, names, object_, tuple(table), rule.matching, rule.crop)
+    return Protocol(name, names, object_, tuple(table), rule.matching, rule.crop, rule.instances)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from decoupe.engine.runfolder import Run
+from decoupe.evaluate import instances as things
 from decoupe.evaluate import metrics
 from decoupe.evaluate.matching import MATCHINGS, Classes, apply, assign, check_matching
 from decoupe.evaluate.measure import Pass, Task, measure, open_task
@@ -27,6 +28,11 @@ from decoupe.model import Model
 
 STORED = 200_000
 """Largest number of per-image counts kept in a result, for paired comparison and for finding the worst images."""
+THINGS = {
+    "instance_ap50": "ap50", "instance_ap": "ap", "instance_f1": "f1", "instance_f1_median": "f1_median",
+    "instance_pq": "pq", "count_error_mean": "count_error_mean", "count_error_median": "count_error_median",
+}  # fmt: skip
+"""Metrics of a protocol with instances, and what `instances.score` calls them."""
 Progress = Callable[[int, int], None]
 
 
@@ -180,7 +186,16 @@ def _metrics(matched: Counts, found: Pass, classes: Classes | None, protocol: Pr
     if protocol.object is None:
         return whole
     own: dict[str, Any] = _per_class(matched, found, classes, protocol)[protocol.classes[protocol.object]]
-    return {"iou": own.pop("iou")} | whole | own
+    return {"iou": own.pop("iou")} | whole | own | _things(found, classes, protocol.object)
+
+
+def _things(found: Pass, classes: Classes | None, class_: int) -> dict[str, Any]:
+    """Scores of instances, where the protocol asks for them; null unless exactly one region stands for the object."""
+    if not found.things:
+        return {}
+    regions = [] if classes is None else np.flatnonzero(classes == class_).tolist()
+    scores = things.score(found.things[regions[0]] if len(regions) == 1 else [])
+    return {name: number(scores[key]) for name, key in THINGS.items()}
 
 
 def _three(run: Run, scored: list[Scored], protocol: Protocol) -> list[dict[str, Any]]:
@@ -205,9 +220,10 @@ def _three(run: Run, scored: list[Scored], protocol: Protocol) -> list[dict[str,
 
 def _about(task: Task, mode: str, fitting: Task | None) -> str:
     where = "" if fitting is None else f" ({fitting.data}, {fitting.split})"
+    parts = "; instances are the parts of the object's region, split at necks" if task.protocol.instances else ""
     return (
         f"{len(task.samples):,} images ({task.split}); {task.about}; regions matched {MATCHINGS[mode]}{where}; "
-        "scored in the ground truth's frame, void left out"
+        f"scored in the ground truth's frame, void left out{parts}"
     )
 
 

@@ -14,7 +14,7 @@ from decoupe.data.decode import conform, image_size, read_image, read_mask
 from decoupe.data.keys import keys
 from decoupe.data.sources import READ
 from decoupe.errors import Fault
-from decoupe.types import Labels
+from decoupe.types import InstanceMap, Labels
 
 SPLITS = ("train", "val", "test", "unlabelled", "all")
 
@@ -33,7 +33,9 @@ class Sample:
     box: tuple[float, float, float, float] | None = None
     """x0, y0, x1, y1 in pixels of the upright image, right and lower ends exclusive."""
     reader: Callable[[Path], Labels] = field(default=read_mask, repr=False, compare=False)
-    """Turns the truth file into class ids."""
+    """Turns the truth file (or folder) into class ids."""
+    instance_reader: Callable[[Path], InstanceMap] | None = field(default=None, repr=False, compare=False)
+    """Turns the truth into instance ids; None where the data set tells no instances apart."""
 
     def mask(self) -> Labels:
         """(H, W) int64 class ids in the image's frame, 255 void.
@@ -44,14 +46,32 @@ class Sample:
         if self.truth is None:
             raise Fault("a labelled image", f"{self.image} without a mask", "choose a split with labels")
         labels = self.reader(self.truth)
-        (height, width), (rows, columns) = image_size(self.image), labels.shape
+        self._fits(labels.shape)
+        return labels
+
+    def instances(self) -> InstanceMap:
+        """(H, W) int32 instance ids in the image's frame: 0 background, 1, 2, ..., -1 void.
+
+        Raises:
+            Fault: there is no truth, or no instances in it, or its size is not the image's.
+        """
+        if self.truth is None or self.instance_reader is None:
+            raise Fault(
+                "an image with a mask of each object", f"{self.image} without", "choose another split or data set"
+            )
+        labels = self.instance_reader(self.truth)
+        self._fits(labels.shape)
+        return labels
+
+    def _fits(self, shape: tuple[int, ...]) -> None:
+        """Fault unless the truth has the image's size."""
+        (height, width), (rows, columns) = image_size(self.image), shape
         if (height, width) != (rows, columns):
             raise Fault(
                 "masks the size of their images",
                 f"mask {columns}x{rows} ({self.truth}) for {self.image} ({width}x{height})",
                 "resize the mask, or remove it",
             )
-        return labels
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from decoupe.data.layouts.base import (
     images,
     with_keys,
 )
-from decoupe.types import VOID
+from decoupe.types import VOID, InstanceMap
 
 _SCANNED = 2000
 
@@ -96,10 +96,15 @@ def synth(root: Path) -> Dataset:
     file(root, "classes.json")
     names = _names(root) or ("background", "object")
     samples = [
-        Sample(key, path, "all" if stem in truths else "unlabelled", truths.get(stem))
+        Sample(key, path, "all" if stem in truths else "unlabelled", truths.get(stem), instance_reader=_synth_instances)
         for (stem, path), key in zip(photos.items(), with_keys(photos), strict=True)
     ]
     return Dataset("synth", root, names, samples, "exact masks of the built-in images; no split: all images")
+
+
+def _synth_instances(mask: Path) -> InstanceMap:
+    """The instance ids that lie beside a mask of the built-in images."""
+    return read_mask(mask.parents[1] / "instances" / mask.name).astype(np.int32)
 
 
 LAYOUTS = {

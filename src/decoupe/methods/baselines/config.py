@@ -8,7 +8,9 @@ from typing import Literal, get_args
 from decoupe.errors import UsageFault
 from decoupe.methods.config import in_range, one_of
 
-Kind = Literal["random", "kmeans-1x1", "kmeans-7x7", "kmeans-lab", "otsu", "average-mask", "grabcut", "ellipse"]
+Kind = Literal[
+    "random", "kmeans-1x1", "kmeans-7x7", "kmeans-lab", "otsu", "average-mask", "grabcut", "ellipse", "otsu-components"
+]
 
 CLUSTERED = ("random", "kmeans-1x1", "kmeans-7x7")
 """Kinds with K anonymous regions; the others give background and object."""
@@ -22,7 +24,7 @@ class Config:
     """random: every pixel anywhere. kmeans-1x1, kmeans-7x7: k-means of pixels, or of 7x7 patches, over all images.
     kmeans-lab: 2-means of each image's colours, the cluster on the border is background. otsu: the same with one
     threshold on brightness. grabcut: from a central rectangle. ellipse: a centred ellipse. average-mask: the mean
-    of labelled masks (uses labels)."""
+    of labelled masks (uses labels). otsu-components: otsu for many things, small holes and specks left out."""
     k: int = 2
     """Regions of random, kmeans-1x1 and kmeans-7x7; the others always give 2."""
     size: int = 64

@@ -1,4 +1,4 @@
-"""The room `baselines`: one of eight simple references, chosen by `kind`, behind the same two methods as any room."""
+"""The room `baselines`: one of nine simple references, chosen by `kind`, behind the same two methods as any room."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from decoupe.methods.baselines import average, colour, patches
+from decoupe.methods.baselines import average, colour, patches, things
 from decoupe.methods.baselines.config import CLUSTERED, Config
 from decoupe.methods.baselines.grabcut import grabcut
 from decoupe.methods.room import DataSpec, Room, TrainingData
@@ -71,6 +71,8 @@ class Baselines(Room):
                 mask = colour.split_by_colour(images).float()
             case "otsu":
                 mask = colour.split_by_brightness(images).float()
+            case "otsu-components":
+                mask = things.clean_by_brightness(images).float()
             case "grabcut":
                 mask = torch.stack([self._grabcut(image) for image in images])
             case "ellipse":
