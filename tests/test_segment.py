@@ -14,10 +14,11 @@ import pytest
 from PIL import Image as Pillow
 
 from decoupe.errors import Fault, UsageFault
+from decoupe.export import FORMATS
 from decoupe.segment import segment
 from tests.bright import Bright
 
-ALL = ("png", "overlay", "npz", "csv", "coco")
+ALL = tuple(FORMATS)
 
 
 def save(path: Path, seed: int = 0, size: tuple[int, int] = (48, 40), **options: Any) -> None:
@@ -53,8 +54,9 @@ def test_all_formats_of_a_folder(folder: Path, tmp_path: Path) -> None:
     done = segment(model, folder, tmp_path / "out", ALL, progress=lambda n, total: seen.append((n, total)))
     assert digests(folder) == before
     assert done["images"] == done["written"] == 11 and done["problems"] == [] and done["note"] == ""
-    assert done["files"] == {"png": 11, "overlay": 11, "npz": 11, "csv": "measures.csv", "coco": "coco.json"}
-    assert len(digests(tmp_path / "out")) == 11 * 3 + 2
+    common = {name: writer.FILE for name, writer in FORMATS.items() if writer.FILE}
+    assert done["files"] == {**dict.fromkeys(ALL, 11), **common} and common["coco"] == "coco.json"
+    assert len(digests(tmp_path / "out")) == 11 * (len(ALL) - len(common)) + len(common) + 2  # lists of voc
     assert seen[0] == (0, 11) and seen[-1] == (11, 11) and [n for n, _ in seen] == sorted(n for n, _ in seen)
     for path in folder.rglob("*.png"):
         image = np.asarray(Pillow.open(path))
@@ -137,7 +139,8 @@ def put(self, path, data):
         os.kill(os.getpid(), signal.SIGKILL)
     return size
 Place.put = put
-segment(Bright(), sys.argv[1], Path(sys.argv[2]), ("png", "overlay", "npz", "csv", "coco"))
+from decoupe.export import FORMATS
+segment(Bright(), sys.argv[1], Path(sys.argv[2]), tuple(FORMATS))
 """
 
 
@@ -205,8 +208,9 @@ def test_names_that_clash_get_outputs_of_their_own(tmp_path: Path) -> None:
     for seed, name in enumerate(names):
         save(tmp_path / "in" / name, seed)
     done = segment(Bright(), tmp_path / "in", tmp_path / "out", ALL)
-    files = [str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.png")]
-    assert done["written"] == len(names) == len({name.casefold() for name in files})
+    for folder in (tmp_path / "out", tmp_path / "out" / "dataset.voc" / "SegmentationClass"):
+        files = {str(p.relative_to(folder)).casefold() for p in folder.rglob("*.png")}
+        assert done["written"] == len(names) == len({name for name in files if not name.startswith("dataset.voc/")})
     content = json.loads((tmp_path / "out" / "coco.json").read_text())
     assert len({image["file_name"] for image in content["images"]}) == len(names)
 
@@ -236,6 +240,9 @@ def test_links_out_of_the_output_folder_are_not_followed(folder: Path, tmp_path:
     (out / "a").symlink_to(elsewhere)
     with pytest.raises(Fault, match="inside"):
         segment(Bright(), folder, out)
+    (out / "dataset.voc").symlink_to(elsewhere)
+    with pytest.raises(Fault, match="inside"):
+        segment(Bright(), folder / "p00.png", out, "voc")
     assert not list(elsewhere.iterdir())
 
 
@@ -274,7 +281,7 @@ def test_single_files_and_frames(folder: Path, tmp_path: Path) -> None:
 
 
 def test_options_not_there_are_refused(folder: Path, tmp_path: Path) -> None:
-    for options in ({"tile": 512}, {"overlap": 8}, {"crf": "sharp"}, {"formats": "cvat"}):
+    for options in ({"tile": 512}, {"overlap": 8}, {"crf": "sharp"}, {"formats": "layers"}):
         with pytest.raises(UsageFault):
             segment(Bright(), folder, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()

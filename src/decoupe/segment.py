@@ -236,9 +236,9 @@ def _jobs(
         done = ledger.done(item.key, source)
         missing = []
         for kind in wanted:
-            suffix, complete = FORMATS[kind].SUFFIX, kind in done
-            if complete and suffix is not None:
-                path = place.file(item.key, suffix)
+            writer, complete = FORMATS[kind], kind in done
+            if complete and writer.SUFFIX is not None:
+                path = writer.path(place, item.key)
                 complete = path.is_file() and path.stat().st_size == done[kind]
             if not complete:
                 missing.append(kind)

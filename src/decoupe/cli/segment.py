@@ -9,7 +9,10 @@ from decoupe import console
 from decoupe.cli.parser import Parser, Verb, filled, unknown, whole
 from decoupe.errors import UsageFault
 
-FORMATS = ("png", "overlay", "npz", "csv", "coco")
+FORMATS = (
+    "png", "overlay", "npz", "csv", "coco", "cvat", "cvat-polygons", "labelstudio", "labelstudio-polygons", "voc",
+    "tiff", "rois", "ora",
+)  # fmt: skip
 CRFS = ("none", "krahenbuhl", "sec-train", "sec-test", "cutler", "stego", "irn")
 
 

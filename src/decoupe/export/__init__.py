@@ -8,13 +8,21 @@ from decoupe.errors import UsageFault
 from decoupe.export.base import STATE, Place, Record, Segmented, Writer
 from decoupe.export.coco import CocoWriter
 from decoupe.export.csv import CsvWriter
+from decoupe.export.cvat import CvatPolygonsWriter, CvatWriter
+from decoupe.export.labelstudio import LabelStudioPolygonsWriter, LabelStudioWriter
 from decoupe.export.npz import NpzWriter
+from decoupe.export.ora import OraWriter
 from decoupe.export.overlay import OverlayWriter
 from decoupe.export.png import PngWriter
+from decoupe.export.rois import RoisWriter
+from decoupe.export.tiff import TiffWriter
+from decoupe.export.voc import VocWriter
 
-FORMATS: dict[str, type[Writer]] = {
-    writer.NAME: writer for writer in (PngWriter, OverlayWriter, NpzWriter, CsvWriter, CocoWriter)
-}
+WRITERS: tuple[type[Writer], ...] = (
+    PngWriter, OverlayWriter, NpzWriter, CsvWriter, CocoWriter, CvatWriter, CvatPolygonsWriter, LabelStudioWriter,
+    LabelStudioPolygonsWriter, VocWriter, TiffWriter, RoisWriter, OraWriter,
+)  # fmt: skip
+FORMATS: dict[str, type[Writer]] = {writer.NAME: writer for writer in WRITERS}
 """Every format that `--format` accepts."""
 
 __all__ = ["FORMATS", "STATE", "Place", "Record", "Segmented", "Writer", "choose"]

@@ -6,9 +6,10 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +103,26 @@ class Place:
             ) from error
         return len(data)
 
+    @contextmanager
+    def stream(self, name: str) -> Iterator[TextIO]:
+        """A text file (UTF-8, line ends as written) that takes the place of `name` in the folder once it is complete.
+
+        Fault if the disk refuses.
+        """
+        temporary = self.out / STATE / f"{os.getpid()}-{threading.get_ident()}-{os.path.basename(name)}.tmp"
+        path = self.file(name, "")
+        try:
+            temporary.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("w", newline="", encoding="utf-8") as file:
+                yield file
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise Fault(
+                f"to write {path}", error.strerror or str(error), "free space, then run it again: it goes on"
+            ) from error
+
 
 class Writer(ABC):
     """One output format. `write` is called from several threads, once per image; `close` once at the end."""
@@ -109,6 +130,8 @@ class Writer(ABC):
     NAME: ClassVar[str]
     SUFFIX: ClassVar[str | None] = None
     """Suffix of the file per image; None for formats that make one file of all."""
+    FOLDER: ClassVar[str] = ""
+    """Folder of the files per image, with its `/`. It holds a dot, which the folders of keys never do."""
     FILE: ClassVar[str | None] = None
     """Name of the one file of all images."""
     IMAGE: ClassVar[bool] = False
@@ -118,6 +141,11 @@ class Writer(ABC):
 
     def __init__(self, place: Place) -> None:
         self.place = place
+
+    @classmethod
+    def path(cls, place: Place, key: str) -> Path:
+        """Where the file of one image goes, for formats that make one."""
+        return place.file(cls.FOLDER + key, cls.SUFFIX or "")
 
     @abstractmethod
     def write(self, key: str, image: Image | None, regions: Segmented) -> Any:

@@ -7,27 +7,13 @@ Category ids are the label values of `png` where region 0 is the background, els
 from __future__ import annotations
 
 import json
-import math
-import os
-from collections.abc import Sequence
 from typing import Any, ClassVar, TextIO
 
-import numpy as np
-from scipy import ndimage
-
 from decoupe.export import rle
-from decoupe.export.base import STATE, Segmented, Writer
-from decoupe.export.csv import NEIGHBOURS
+from decoupe.export.base import Segmented, Writer
 from decoupe.export.palette import is_background
+from decoupe.export.parts import category, parts
 from decoupe.types import Image
-
-MIN_SHARE = 1e-4
-"""Components smaller than this share of the image's pixels are left out."""
-
-
-def category(region: int, names: Sequence[str]) -> int:
-    """COCO category id of a region; never 0 for an object."""
-    return region if names and is_background(names[0]) else region + 1
 
 
 def instances(regions: Segmented) -> list[list[Any]]:
@@ -35,21 +21,11 @@ def instances(regions: Segmented) -> list[list[Any]]:
 
     The score is the region's mean probability over the component.
     """
-    labels, found = regions.labels, []
-    smallest = math.ceil(MIN_SHARE * labels.size)
-    for region, name in enumerate(regions.names):
-        if is_background(name):
-            continue
-        parts, count = ndimage.label(labels == region, NEIGHBOURS)
-        sizes = np.bincount(parts.ravel(), minlength=count + 1)
-        for part, box in enumerate(ndimage.find_objects(parts), start=1):
-            if box is None or sizes[part] < smallest:
-                continue
-            mask = parts[box] == part
-            y, x = int(box[0].start), int(box[1].start)
-            text = rle.to_string(rle.encode(mask, (labels.shape[0], labels.shape[1]), (y, x)))
-            score = round(float(regions.probs[region][box][mask].mean()), 4)
-            found.append([region, text, int(sizes[part]), x, y, mask.shape[1], mask.shape[0], score])
+    size, found = (regions.labels.shape[0], regions.labels.shape[1]), []
+    for part in parts(regions):
+        text = rle.to_string(rle.encode(part.mask, size, (part.y, part.x)))
+        height, width = part.mask.shape
+        found.append([part.region, text, part.area, part.x, part.y, width, height, part.score])
     return found
 
 
@@ -66,10 +42,8 @@ class CocoWriter(Writer):
 
     def close(self) -> None:
         """Write coco.json, streaming over the records."""
-        temporary = self.place.out / STATE / f"coco-{os.getpid()}.tmp"
-        with temporary.open("w", encoding="utf-8") as file:
+        with self.place.stream("coco.json") as file:
             self._fill(file)
-        temporary.replace(self.place.out / "coco.json")
 
     def _fill(self, file: TextIO) -> None:
         names = self.place.names

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 from scipy import ndimage
 
-from decoupe.export.base import STATE, AnyLabels, Record, Segmented, Writer
+from decoupe.export.base import AnyLabels, Record, Segmented, Writer
 from decoupe.types import Image
 
 COLUMNS = ("image", "region", "name", "pixels", "share", "components", "centroid_x", "centroid_y")
@@ -73,12 +72,10 @@ class CsvWriter(Writer):
         bands = 0
         for record in self.place.records(self.NAME):
             bands = max([bands, *(len(row[8]) for row in record.content if len(row) > 8)])
-        temporary = self.place.out / STATE / f"measures-{os.getpid()}.tmp"
-        with temporary.open("w", newline="", encoding="utf-8") as file:
+        with self.place.stream("measures.csv") as file:
             file.write(header(bands))
             for record in self.place.records(self.NAME):
                 file.write("".join(lines(record, self.place.names, bands)))
-        temporary.replace(self.place.out / "measures.csv")
 
 
 def _line(cells: list[Any]) -> str:

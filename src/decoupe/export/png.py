@@ -31,26 +31,32 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 def encode_labels(labels: AnyLabels, names: Sequence[str], colours: Sequence[Colour]) -> bytes:
     """PNG of (H, W) labels in [0, K), K <= 256, with palette and names; 1 bit per pixel for K <= 2, else 8.
 
-    Written here because a run-length deflate of such images is about eight times as fast as a general encoder and no
-    larger. Fault if K > 256.
+    Fault if K > 256.
     """
     if len(names) > 256:
         raise Fault("at most 256 regions for png", str(len(names)), "use --format npz, or merge regions")
+    return encode_indexed(labels, colours, TEXT + b"\0" + json.dumps(list(names)).encode("ascii"))
+
+
+def encode_indexed(labels: AnyLabels, colours: Sequence[Colour], text: bytes | None = None) -> bytes:
+    """PNG of (H, W) palette entries; text: a text chunk. 1 bit per pixel for up to two colours, else 8.
+
+    Written here because a run-length deflate of such images is about eight times as fast as a general encoder and no
+    larger.
+    """
     height, width = labels.shape
-    bits = 1 if len(names) <= 2 else 8
+    bits = 1 if len(colours) <= 2 else 8
     rows = np.packbits(labels.astype(np.bool_), axis=1) if bits == 1 else labels.astype(np.uint8)
     lines = np.empty((height, rows.shape[1] + 1), np.uint8)
     lines[:, 0], lines[0, 1:] = UP, rows[0]
     np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
     deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
-    header = struct.pack(">IIBBBBB", width, height, bits, PALETTE_COLOURS, 0, 0, 0)
-    text = TEXT + b"\0" + json.dumps(list(names)).encode("ascii")
     return b"".join(
         [
             SIGNATURE,
-            _chunk(b"IHDR", header),
+            _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, PALETTE_COLOURS, 0, 0, 0)),
             _chunk(b"PLTE", bytes(channel for colour in colours for channel in colour)),
-            _chunk(b"tEXt", text),
+            _chunk(b"tEXt", text) if text is not None else b"",
             _chunk(b"IDAT", deflate.compress(lines.data) + deflate.flush()),
             _chunk(b"IEND", b""),
         ]
