@@ -23,10 +23,7 @@ from decoupe.nn.backbones.resnet import ResNet18, ResNet50
 from decoupe.nn.backbones.vgg import VGG16
 from decoupe.nn.backbones.weights import folded, install, read_weights
 
-__all__ = ["BACKBONES", "PUBLISHED", "Backbone", "Body", "Entry", "backbone"]
-
-PUBLISHED = "https://download.pytorch.org/models/"
-"""Where the weights that torchvision publishes are."""
+__all__ = ["BACKBONES", "Backbone", "Body", "Entry", "backbone"]
 
 
 @dataclass(frozen=True)
@@ -39,15 +36,13 @@ class Entry:
     """Channels of the last convolutional map."""
     stride: int
     """Pixels of the image per cell of that map."""
-    published: str
-    """File with ImageNet weights under `PUBLISHED`."""
 
 
 BACKBONES: dict[str, Entry] = {
-    "vgg16": Entry(VGG16, 512, 16, "vgg16-397923af.pth"),
-    "mobilenet_v2": Entry(MobileNetV2, 1280, 32, "mobilenet_v2-b0353104.pth"),
-    "resnet18": Entry(ResNet18, 512, 32, "resnet18-f37072fd.pth"),
-    "resnet50": Entry(ResNet50, 2048, 32, "resnet50-0676ba61.pth"),
+    "vgg16": Entry(VGG16, 512, 16),
+    "mobilenet_v2": Entry(MobileNetV2, 1280, 32),
+    "resnet18": Entry(ResNet18, 512, 32),
+    "resnet50": Entry(ResNet50, 2048, 32),
 }
 
 
@@ -61,8 +56,8 @@ def backbone(
 ) -> Backbone:
     """A network of `BACKBONES` for `classes` classes and `channels` bands.
 
-    `weights`: "" (from scratch), "imagenet" (torchvision's, downloaded once), a URL ending in NAME-HASH.pth, or a local
-    .safetensors or .pth. With a number of classes other than the file's, the last linear layer is a new one; with a
+    `weights`: "" (from scratch), a local .safetensors or .pth, or a URL ending in NAME-HASH.pth (as torchvision's
+    published ones do), downloaded once. With a number of classes other than the file's, the last linear layer is a new one; with a
     number of bands other than three, the first convolution gets the mean of its RGB weights.
     `normalisation`: "imagenet", "signed" (images in [-1, 1] as they come), or "auto": signed if batch normalisation
     has been folded into the convolutions of the file. `frozen`: batch normalisation keeps its stored statistics while
@@ -75,8 +70,7 @@ def backbone(
     if normalisation not in ("auto", *NORMALISATIONS):
         kinds = ", ".join(("auto", *NORMALISATIONS))
         raise Fault(f"a normalisation of {kinds}", repr(normalisation), "choose one of these")
-    source = PUBLISHED + BACKBONES[name].published if weights == "imagenet" else weights
-    state = read_weights(source) if source else None
+    state = read_weights(weights) if weights else None
     converted = state is not None and folded(state)
     if normalisation == "auto":
         normalisation = "signed" if converted else "imagenet"
@@ -85,5 +79,5 @@ def backbone(
     )
     if state is not None:
         with torch.no_grad():
-            install(network, state, str(source))
+            install(network, state, str(weights))
     return network
