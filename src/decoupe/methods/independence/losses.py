@@ -5,6 +5,12 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+# with D = P(real) and the usual sign Eq. 6-7 are binary cross-entropy; the hinge is its other common form
+from decoupe.losses.adversarial import discriminator_hinge as discriminator_hinge
+from decoupe.losses.adversarial import discriminator_nonsaturating as discriminator_nonsaturating
+from decoupe.losses.adversarial import generator_hinge as generator_hinge
+from decoupe.losses.adversarial import generator_nonsaturating as generator_nonsaturating
+
 
 # Eq. 6 as printed: L_D = E log D(x) + E log(1 - D(x_g)), minimised, so D = P(fake)
 def discriminator_paper(real: Tensor, fake: Tensor) -> Tensor:
@@ -16,28 +22,6 @@ def discriminator_paper(real: Tensor, fake: Tensor) -> Tensor:
 def generator_paper(fake: Tensor) -> Tensor:
     """`fake`: logits of P(fake). Minimised by G."""
     return F.logsigmoid(fake).mean()
-
-
-# Eq. 6 with D = P(real) and the usual sign: binary cross-entropy
-def discriminator_nonsaturating(real: Tensor, fake: Tensor) -> Tensor:
-    """`real`, `fake`: logits of P(real). Minimised by D."""
-    return F.softplus(-real).mean() + F.softplus(fake).mean()
-
-
-def generator_nonsaturating(fake: Tensor) -> Tensor:
-    """- E log D(x_g): the non-saturating form of Eq. 7."""
-    return F.softplus(-fake).mean()
-
-
-# Hinge form of Eq. 6-7 (Miyato et al. 2018, Eq. 16-17)
-def discriminator_hinge(real: Tensor, fake: Tensor) -> Tensor:
-    """E relu(1 - D(x)) + E relu(1 + D(x_g)) with unbounded scores."""
-    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-
-
-def generator_hinge(fake: Tensor) -> Tensor:
-    """- E D(x_g)."""
-    return -fake.mean()
 
 
 DISCRIMINATOR = {

@@ -11,6 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# ReDO's max over D of E min(0, -1 + D(I)) + E min(0, -1 - D(G_F)), and section IV, first term of max L_G: E D(G_F)
+from decoupe.losses.adversarial import discriminator_hinge as discriminator_hinge
+from decoupe.losses.adversarial import generator_hinge as generator_hinge
+
 
 # Section II, step 2: G_F(I, z_i, i) = sum over k != i of M_k I + M_i G_i(M_i, z_i)
 def redraw_region(images: Tensor, mask: Tensor, drawn: Tensor) -> Tensor:
@@ -22,18 +26,6 @@ def redraw_region(images: Tensor, mask: Tensor, drawn: Tensor) -> Tensor:
 def redraw_all(drawn: Tensor) -> Tensor:
     """`drawn` (B, K, C, S, S), each region already masked -> (B, C, S, S)."""
     return drawn.sum(1)
-
-
-# ReDO's max over D of E min(0, -1 + D(I)) + E min(0, -1 - D(G_F)), as a loss
-def discriminator_hinge(real: Tensor, fake: Tensor) -> Tensor:
-    """`real`, `fake`: unbounded scores of any shape. Minimised by D."""
-    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-
-
-# Section IV, first term of max L_G: E D(G_F(I, z_i, i)), as a loss
-def generator_hinge(fake: Tensor) -> Tensor:
-    """`fake`: unbounded scores. Minimised by the mask network and the region generators."""
-    return -fake.mean()
 
 
 # Section III.B: L_I = || delta_i(G_F(I, z_i, i)) - z_i ||^2
