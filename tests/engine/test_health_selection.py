@@ -131,6 +131,20 @@ def test_choose_takes_the_latest_healthy_within_one_error_of_the_best() -> None:
     assert picked(rows[1:2]) is None
 
 
+def test_choose_prefers_settled_snapshots_while_one_of_them_is_healthy() -> None:
+    def made(images: int, score: float, settled: bool, healthy: bool = True) -> Candidate:
+        return Candidate(images, score, Path("x"), healthy, settled=settled)
+
+    early = [made(1, 0.9, False), made(2, 0.8, False)]
+    for rows, expected in [
+        ([*early, made(3, 0.5, True), made(4, 0.4, True)], 3),
+        ([*early, made(3, 0.5, True, healthy=False)], 1),
+        (early, 1),
+    ]:
+        chosen = choose(rows)
+        assert chosen is not None and chosen.images == expected
+
+
 def test_indices_are_permutations_and_do_not_depend_on_how_they_are_asked_for() -> None:
     whole = image_indices(7, 0, 50, 13)
     assert sorted(whole[:13]) == list(range(13)) and sorted(whole[13:26]) == list(range(13))

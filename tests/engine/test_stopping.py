@@ -168,3 +168,17 @@ def test_stopping_early_is_the_same_after_an_interruption(watched: None, tmp_pat
         assert [k for k in left if not torch.equal(left[k], right[k])] == []
         events = [row for row in resumed.run.metrics() if row.get("event") == "stopped"]
         assert len(events) == 1
+
+
+def test_snapshots_at_the_end_of_a_stage_that_settles_are_marked(watched: None, tmp_path: Path) -> None:
+    trainer = _patient(tmp_path / "run", None, _rising_to(160))
+    make = trainer.room.stages
+    trainer.room.stages = (
+        lambda: [  # type: ignore[method-assign]
+            *make()[:-1],
+            dataclasses.replace(make()[-1], settles=0.85),
+        ]
+    )
+    trainer.train(False)
+    stage = [c for c in trainer.run.candidates() if c.score is not None]
+    assert [c.images - 48 for c in stage if c.settled] == [144, 160] and len(stage) == 10

@@ -90,7 +90,8 @@ class Keeper:
                 scores = torch.cat([self.room.score(part) for part in torch.split(images, 64)]).double()
                 score, error = float(scores.mean()), float(scores.std(correction=0)) / len(scores) ** 0.5
             if self.here.first:
-                self._keep(stage, seen, {"score": score, "error": error or 0.0}, images)
+                settled = target.progress(counters) >= stage.settles
+                self._keep(stage, seen, {"score": score, "error": error or 0.0, "settled": settled}, images)
         self.room.train()
         self._areas = seen.hard
         counters.checks = max(counters.checks + 1, int(target.progress(counters) * target.checks + 1e-6))
@@ -133,7 +134,7 @@ class Keeper:
         """Whether the label-free score has waited long enough to end the stage."""
         return stage.patience is not None and self.counters.waited >= stage.patience
 
-    def _keep(self, stage: Stage, seen: health.Health, score: Mapping[str, float | None], images: Tensor) -> None:
+    def _keep(self, stage: Stage, seen: health.Health, score: Mapping[str, Any], images: Tensor) -> None:
         """Write the candidate's weights and the sample grid."""
         counters = self.counters
         few = Batch(torch.arange(8), images[:8], images[:8].roll(1, 0), Draw(0, 8, device=self.device), 0.0)

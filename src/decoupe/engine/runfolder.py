@@ -46,6 +46,8 @@ class Candidate:
     stage: str = ""
     error: float = 0.0
     """Standard error of the score."""
+    settled: bool = True
+    """Whether its stage had settled (`Stage.settles`)."""
 
 
 def _seal(info: Mapping[str, Any]) -> str:
@@ -193,7 +195,15 @@ class Run:
     def candidates(self) -> list[Candidate]:
         """Label-free snapshots in the order they were taken."""
         return [
-            Candidate(c["images"], c["score"], self.path / c["file"], c["healthy"], c["stage"], c.get("error", 0.0))
+            Candidate(
+                c["images"],
+                c["score"],
+                self.path / c["file"],
+                c["healthy"],
+                c["stage"],
+                c.get("error", 0.0),
+                c.get("settled", True),
+            )
             for c in self.info["candidates"]
         ]
 

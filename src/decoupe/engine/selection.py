@@ -26,9 +26,10 @@ def choose(candidates: Sequence[Candidate]) -> Candidate | None:
     """The latest healthy candidate within one standard error of the best score; None if there is none.
 
     The rule of Breiman et al. (1984): differences smaller than the error of the score itself decide nothing, and what
-    was trained longer is preferred.
+    was trained longer is preferred. Settled candidates come first: see `Stage.settles`.
     """
     scored = [(c.score, c) for c in candidates if c.healthy and c.score is not None]
+    scored = [(score, c) for score, c in scored if c.settled] or scored
     if not scored:
         return None
     best, leader = max(scored, key=lambda pair: pair[0])

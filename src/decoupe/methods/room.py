@@ -158,6 +158,11 @@ class Stage:
 
     Counted from `watched_from` on: the score of raw networks says nothing. None: never. Needs `candidate`.
     """
+    settles: float = 0.0
+    """Share of the stage after which its snapshots are settled; the selected one is a settled one if any is healthy.
+
+    For stages whose learning rates fall to zero: what is on the way there is noisier, and not to be compared with it.
+    """
 
 
 class Room(nn.Module, ABC):

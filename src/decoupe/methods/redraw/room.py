@@ -34,6 +34,8 @@ Made = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 """(photos, shares, latents) -> what is judged, what latents are read from, the latents that were used."""
 JITTER = 0.3
 """Strength of the colour jitter on what the discriminator is shown."""
+SETTLED = 0.9
+"""Share of a run with falling rates after which its snapshots are settled."""
 
 
 class Redrawn:
@@ -308,6 +310,7 @@ class Redraw(Room):
                 checks=config.checks,
                 watched_from=0.1,
                 patience=config.patience or None,
+                settles=SETTLED if config.anneal else 0.0,
             )
         ]
 
