@@ -25,10 +25,11 @@ from torch import Tensor, nn
 
 from decoupe.methods.redraw import losses
 from decoupe.methods.redraw.config import Config
-from decoupe.methods.redraw.networks import Reflect, reduce_to
+from decoupe.methods.redraw.networks import Reflect
 from decoupe.methods.redraw.room import Redraw
 from decoupe.methods.room import Batch, DataSpec, Draw, Phase, to_unit
 from decoupe.nn.instance import ConditionalInstanceNorm2d, InstanceNorm2d
+from decoupe.snapping import reduce_to
 
 
 class NaiveConditional(nn.Module):

@@ -97,3 +97,15 @@ def test_reduction_is_the_mean_of_blocks() -> None:
     images = torch.rand(1, 2, 8, 8)
     assert float(reduce_to(images, 4)[0, 1, 0, 0]) == pytest.approx(float(images[0, 1, :2, :2].mean()))
     assert reduce_to(images, 8) is images
+
+
+@pytest.mark.parametrize(("side", "size"), [(96, 32), (128, 64), (96, 64), (50, 32)])
+def test_reduction_keeps_means_and_shares_at_any_size(side: int, size: int) -> None:
+    """Sides that divide: the mean of blocks. Others: weights that are not negative and sum to 1."""
+    probs = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0)).softmax(1)
+    small = reduce_to(probs, size)
+    assert small.shape == (2, 3, size, size)
+    assert torch.allclose(small.sum(1), torch.ones(2, size, size), atol=1e-5)
+    assert bool((small >= 0).all()) and torch.allclose(small.mean((2, 3)), probs.mean((2, 3)), atol=2e-3)
+    if side % size == 0:
+        assert torch.allclose(small, torch.nn.functional.adaptive_avg_pool2d(probs, size), atol=1e-6)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from decoupe.nn.instance import ConditionalInstanceNorm2d, InstanceNorm2d
 from decoupe.nn.spectral import SpectralConv2d, SpectralLinear
+from decoupe.snapping import reduce_to as reduce_to
 
 GAIN = 0.8
 """Gain of the orthogonal initialisation."""
@@ -232,11 +233,6 @@ class Discriminator(nn.Module):
         """(B, C, S, S) -> scores (B,) and features (B, D)."""
         features = self.trunk(images)
         return self.last(features)[:, 0], features
-
-
-def reduce_to(images: Tensor, size: int) -> Tensor:
-    """(B, C, S, S) -> (B, C, size, size) by averaging."""
-    return images if images.shape[3] <= size else F.adaptive_avg_pool2d(images, size)
 
 
 def split(rows: Tensor, k: int, first: int = 0) -> Sequence[Tensor]:
