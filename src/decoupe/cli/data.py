@@ -7,6 +7,7 @@ from pathlib import Path
 
 from decoupe import console
 from decoupe.cli.parser import Parser, Verb, filled, one_of, whole
+from decoupe.cli.photos import largest, size_flag
 from decoupe.errors import Fault, UsageFault
 from decoupe.methods import ROOMS
 
@@ -17,18 +18,17 @@ def check_flags(parser: Parser) -> None:
     """Arguments of `data check`."""
     add = parser.add_argument
     add("path", metavar="PATH", type=filled("PATH"), help="images: folder, glob, file, CSV manifest or NAME:PATH")
-    add("--max-pixels", metavar="N", type=whole("--max-pixels", 1), help="name larger images (default: 178,956,970)")
+    size_flag(parser, "name larger images")
 
 
 def check_run(given: argparse.Namespace) -> None:
     """Read every file once; name each one that is broken or odd, and what happens to it."""
     from decoupe.data.checks import survey
-    from decoupe.data.decode import MAX_PIXELS
     from decoupe.data.prepare import items_of
 
     items = items_of(given.path)
     with console.counting("files") as progress:
-        found = survey(items, max_pixels=given.max_pixels or MAX_PIXELS, progress=progress)
+        found = survey(items, max_pixels=largest(given), progress=progress)
     console.line(found.sentence())
     console.table([(p.path, p.reason, "kept" if p.kept else "skipped") for p in found.problems])
     if not found.items:

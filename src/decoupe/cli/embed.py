@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from decoupe import console
-from decoupe.cli.parser import Parser, Verb, filled, whole
+from decoupe.cli.parser import Parser, Verb, filled
+from decoupe.cli.photos import largest, left_out, size_flag
 
 
 def flags(parser: Parser) -> None:
@@ -21,24 +22,16 @@ def flags(parser: Parser) -> None:
         help="archive to write: `files` (names) and one float32 (images, length) array per kind of embedding",
     )
     add("--kind", metavar="NAME", type=filled("--kind"), help="one kind of embedding (default: all the room has)")
-    add(
-        "--max-pixels",
-        metavar="N",
-        type=whole("--max-pixels", 1),
-        help="leave out larger images (default: 178,956,970)",
-    )
+    size_flag(parser)
 
 
 def run(given: argparse.Namespace) -> None:
     """Embed, then say what was written and what was left out."""
-    from decoupe.data.decode import MAX_PIXELS
     from decoupe.embed import embed
 
-    limit = given.max_pixels or MAX_PIXELS
     with console.counting("images") as progress:
-        done = embed(given.run, given.path, given.out, given.kind, progress=progress, max_pixels=limit)
-    for problem in done["problems"]:
-        console.line(f"  {problem['path']}   {problem['reason']}   left out")
+        done = embed(given.run, given.path, given.out, given.kind, progress=progress, max_pixels=largest(given))
+    left_out(done["problems"])
     kinds = ", ".join(f"{name}: {width:,} numbers" for name, width in done["kinds"].items())
     speed = f"{done['images_per_s']:.0f} images/s"
     console.line(f"{done['written']:,} of {done['images']:,} images  {speed}  {done['out']} ({kinds})")

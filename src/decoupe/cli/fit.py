@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from decoupe import console
 from decoupe.cli.parser import Parser, Verb, filled, number, one_of, unknown, whole
+from decoupe.cli.photos import size_flag
 from decoupe.errors import Fault, UsageFault
 from decoupe.methods import ROOMS
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from decoupe.engine.progress import Reporter
 
 LINE = "train a method on images without pixel labels"
-USAGE = "ROOM --images PATH [--run DIR] [--minutes M] [room options]"
-RECORDED = ("images", "boxes", "backgrounds", "seed", "preset", "precision", "max_pixels", "restarts")
+USAGE = "ROOM --images PATH [--split train] [--run DIR] [--minutes M] [room options]"
+RECORDED = ("images", "split", "boxes", "backgrounds", "seed", "preset", "precision", "max_pixels", "restarts")
 """Settings that a run keeps: on --resume they are read from it."""
 
 
@@ -32,6 +33,12 @@ def flags(parser: Parser) -> None:
         metavar="PATH",
         type=filled("--images"),
         help="folder, glob, file, CSV manifest, or NAME:PATH of a known layout (its labels are not read)",
+    )
+    add(
+        "--split",
+        metavar="NAME",
+        type=filled("--split"),
+        help="of NAME:PATH: train leaves out its val and test images, or a split by name (default: all images)",
     )
     add(
         "--boxes",
@@ -81,12 +88,7 @@ def flags(parser: Parser) -> None:
         default=1,
         help="machines; start the command on each by torchrun or Slurm (default: 1)",
     )
-    add(
-        "--max-pixels",
-        metavar="N",
-        type=whole("--max-pixels", 1),
-        help="leave out larger images (default: 178,956,970)",
-    )
+    size_flag(parser)
     add(
         "--restarts",
         metavar="N",
@@ -244,7 +246,7 @@ def run(given: argparse.Namespace) -> None:
         from decoupe.fit import fit, shell_command
 
         shared: dict[str, Any] = dict(
-            run=given.run, boxes=given.boxes, backgrounds=given.backgrounds, images_seen=given.images_seen,
+            run=given.run, split=given.split, boxes=given.boxes, backgrounds=given.backgrounds, images_seen=given.images_seen,
             minutes=given.minutes, seed=given.seed or 0, preset=given.preset, precision=given.precision,
             devices=given.devices, max_pixels=given.max_pixels, command=shell_command(), reporter=reporter,
             restarts=RESTARTS if given.restarts is None else given.restarts, **given.options,

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 
 from decoupe import console
-from decoupe.cli.parser import Parser, Verb, filled, unknown, whole
+from decoupe.cli.parser import Parser, Verb, filled, unknown
+from decoupe.cli.photos import largest, left_out, size_flag
 from decoupe.errors import UsageFault
 
 FORMATS = (
@@ -55,26 +56,18 @@ def segment_flags(parser: Parser) -> None:
         default="none",
         help=f"sharpen masks along the photo's edges by a dense CRF: {', '.join(CRFS)} (default: none)",
     )
-    add(
-        "--max-pixels",
-        metavar="N",
-        type=whole("--max-pixels", 1),
-        help="leave out larger images (default: 178,956,970)",
-    )
+    size_flag(parser)
 
 
 def segment_run(given: argparse.Namespace) -> None:
     """Segment, then say what was written and what was left out."""
-    from decoupe.data.decode import MAX_PIXELS
     from decoupe.segment import segment
 
-    limit = given.max_pixels or MAX_PIXELS
     with console.counting("images") as progress:
         done = segment(
-            given.run, given.path, given.out, given.format, crf=given.crf, progress=progress, max_pixels=limit
+            given.run, given.path, given.out, given.format, crf=given.crf, progress=progress, max_pixels=largest(given)
         )
-    for problem in done["problems"]:
-        console.line(f"  {problem['path']}   {problem['reason']}   left out")
+    left_out(done["problems"])
     written = ", ".join(v if isinstance(v, str) else f"{v:,} {name}" for name, v in done["files"].items())
     console.line(
         f"{done['written']:,} of {done['images']:,} images  {done['images_per_s']:.0f} images/s  "
