@@ -32,5 +32,7 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Pat
         assert not loaded.search(page.read_text(encoding="utf-8")), page.name
     cli = (tmp_path / "site" / "cli" / "index.html").read_text(encoding="utf-8")
     assert "--images-seen" in cli and "--member-images" in cli
+    student = cli[cli.index('id="options-of-the-student"') :]
+    assert "--round-images" in student and "--teacher" not in student.split("<h2", 1)[0]
     api = (tmp_path / "site" / "api" / "index.html").read_text(encoding="utf-8")
     assert "decoupe.fit" in api and "Regions.labels" in api

@@ -15,6 +15,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from decoupe.cli import VERBS
+from decoupe.cli import distill as distill_verb
 from decoupe.cli import fit as fit_verb
 from decoupe.methods import ROOMS
 
@@ -63,6 +64,8 @@ def cli_page() -> str:
             for room in ROOMS:
                 presets = ", ".join(ROOMS[room].presets()) or "none"
                 parts += [f"### decoupe fit {room}\n", f"Presets: {presets}.\n", fenced(fit_verb.room_help(room))]
+        if verb.name == "distill":
+            parts += ["### Options of the student\n", fenced(distill_verb.student_help())]
     return "\n".join(parts)
 
 

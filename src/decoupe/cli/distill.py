@@ -52,14 +52,18 @@ def read(arguments: Sequence[str]) -> argparse.Namespace:
     """Arguments of `distill` and further options of the room `student`; UsageFault on misuse."""
     parser = VERB.parser()
     if "-h" in arguments or "--help" in arguments:
-        own = room_help("student", (*FILLED_IN, "size", "rounds"))
-        return argparse.Namespace(help=True, text=f"{parser.format_help()}\noptions of the student:\n{own}")
+        return argparse.Namespace(help=True, text=f"{parser.format_help()}\noptions of the student:\n{student_help()}")
     given, extra = parser.parse_known_args(arguments)
     given.options = room_options(parser, "student", None, extra)
     for name in FILLED_IN:
         if name in given.options:
             raise UsageFault("the teacher as RUN", f"--{name}", "write decoupe distill RUN --run NEW")
     return given
+
+
+def student_help() -> str:
+    """The options of the room `student` that are not filled in by RUN or listed among the shared ones."""
+    return room_help("student", (*FILLED_IN, "size", "rounds"))
 
 
 def run(given: argparse.Namespace) -> None:

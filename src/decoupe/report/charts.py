@@ -75,14 +75,42 @@ class Chart:
         return f"{self.title}: {said}" + (f"; {self.mark[2]}" if self.mark else "")
 
 
+UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k"))
+"""From which size on a number is written in thousands, millions, ..."""
+
+
 def short(value: float) -> str:
-    """A number in at most five characters: 12k, 0.031, 1.5."""
+    """A number of three digits in at most six characters: 12.3k, 5,000, 0.031, 1.5."""
+    return _in_unit(value, abs(value))
+
+
+def _in_unit(value: float, size: float) -> str:
+    """`value` in the unit that numbers of `size` are written in."""
+    if value == 0:
+        return "0"
+    for least, name in UNITS:
+        if size >= 0.9995 * least:  # what rounds to it counts as it
+            return f"{_plain(value / (1e3 if name == 'k' else least))}{name}"
+    return _plain(value)
+
+
+def _plain(value: float) -> str:
+    """Three digits without an exponent from 0.0001 to a million; four where thousands are written out."""
     size = abs(value)
-    if size >= 1e6:
-        return f"{value / 1e6:.3g}M"
-    if size >= 1e4:
-        return f"{value / 1e3:.3g}k"
+    if size >= 1e15:
+        return f"{value:.2g}".replace("e+", "e")
+    if size >= 999.5:
+        return f"{value:,.0f}"
+    if size < 0.9995e-4:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
     return f"{value:.3g}"
+
+
+def tick_texts(values: Sequence[float]) -> list[str]:
+    """Labels of one axis, all in one unit: 0, 5k, 10k; or 0, 1,000, 2,000."""
+    size = max((abs(value) for value in values), default=0.0)
+    return [_in_unit(value, size) for value in values]
 
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
@@ -158,17 +186,21 @@ def draw(
         return round(HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * inside, 1)
 
     lines = [_line(number, one, across, up, percent) for number, one in enumerate(map(_thin, finite))]
-    form = (lambda v: f"{100 * v:.0f} %") if percent else short
     return Chart(
         title,
         about,
         _apart(lines),
-        [Tick(across(v), short(v)) for v in ticks(0, last, 4)],
-        [Tick(up(v), form(v)) for v in ticks(low, high)],
+        _axis(ticks(0, last, 4), across),
+        _axis(ticks(low, high), up, percent),
         _stages(finite[0], across),
         _marked(mark, finite[0], across, up),
         right,
     )
+
+
+def _axis(values: Sequence[float], place: Scale, percent: bool = False) -> list[Tick]:
+    texts = [f"{100 * v:.0f} %" for v in values] if percent else tick_texts(values)
+    return [Tick(place(v), text) for v, text in zip(values, texts, strict=True)]
 
 
 def _split(series: Series) -> tuple[list[float], list[float], list[str]]:
