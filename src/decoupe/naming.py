@@ -52,7 +52,7 @@ def name(
         for index, label in (set or {}).items():
             names[_index(index, names)] = _name(label)
         _distinct(names, groups, {row["region"] for row in overlap})
-        opened.set_names(names, groups)
+        opened.set_names(names, groups, opened.colours)
     if isinstance(run, Run):
         run.info = opened.info
     return {"names": names, "merge": groups, "overlap": overlap, "sentences": [_told(row) for row in overlap]}

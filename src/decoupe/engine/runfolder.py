@@ -223,6 +223,11 @@ class Run:
         """Groups of region indices that are shown as one; the lowest index of a group gives its name."""
         return [[int(i) for i in group] for group in self._naming["merge"]]
 
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """Per region of `names` a chosen colour "#rrggbb", or "" for the palette's; () where none was chosen."""
+        return tuple(str(colour) for colour in self._naming.get("colours", ()))
+
     def set_names(self, names: Sequence[str], merge: Sequence[Sequence[int]] = (), colours: Sequence[str] = ()) -> None:
         """Write names.json."""
         content = {"names": list(names), "merge": [list(g) for g in merge], "colours": list(colours)}
