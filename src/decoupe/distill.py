@@ -12,7 +12,7 @@ from decoupe.fit import Images, fit
 from decoupe.methods.student.teacher import Teacher
 from decoupe.model import Model
 
-SOURCES = ("images", "boxes", "backgrounds", "max_pixels")
+SOURCES = ("images", "split", "boxes", "backgrounds", "max_pixels")
 """Settings of a teacher that say what its photos were."""
 
 

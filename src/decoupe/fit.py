@@ -36,6 +36,7 @@ def fit(
     room: str,
     images: Images | None = None,
     *,
+    split: str | None = None,
     run: str | Path | None = None,
     boxes: str | Path | None = None,
     backgrounds: str | Path | None = None,
@@ -55,6 +56,7 @@ def fit(
 ) -> Model:
     """Fit `room` to `images` (folder, glob, file, CSV, list, or NAME:PATH) and return the selected model.
 
+    `split`: which images of NAME:PATH: "train" = all but the val and test splits, None = all, or a split by name.
     `options` are fields of the room's Config on top of its `preset`. Training stops at the first of `images_seen`
     and `minutes`; without either it sees the room's default number of images. `resume` goes on with the run at `run`
     with its recorded settings, bit for bit as if it had never stopped; a run that has not finished may be given a
@@ -65,7 +67,7 @@ def fit(
     started = time.monotonic()
     here = launch.world()
     settings = {
-        "images": _portable(images), "boxes": _portable(boxes), "backgrounds": _portable(backgrounds),
+        "images": _portable(images), "split": split, "boxes": _portable(boxes), "backgrounds": _portable(backgrounds),
         "size": size, "images_seen": images_seen, "minutes": minutes, "seed": seed, "preset": preset,
         "precision": precision, "max_pixels": max_pixels, "restarts": restarts,
         "options": options,

@@ -26,7 +26,10 @@ from decoupe.evaluate.metrics import wilson
 from decoupe.fit import Images, _portable, fit
 from decoupe.methods.config import in_range
 
-NAMED = ("images", "boxes", "backgrounds", "size", "images_seen", "minutes", "preset", "max_pixels", "restarts")
+NAMED = (
+    *("images", "boxes", "backgrounds", "split", "size"),
+    *("images_seen", "minutes", "preset", "max_pixels", "restarts"),
+)
 """Settings that runs of one study share, beside the options of the room."""
 OVER = ("done", "collapsed")
 

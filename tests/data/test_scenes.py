@@ -11,7 +11,8 @@ import pytest
 from decoupe.data.catalogue import open_dataset
 from decoupe.data.decode import read_image
 from decoupe.data.layouts.scenes import FINE, FIRST, STUFF
-from decoupe.errors import Fault
+from decoupe.data.prepare import items_of
+from decoupe.errors import Fault, UsageFault
 from decoupe.evaluate.measure import load_pair
 from decoupe.evaluate.protocols import protocol_of
 from tests.data import trees
@@ -44,6 +45,17 @@ def test_numbers_that_are_no_class_of_drone_photos_are_void(tmp_path: Path) -> N
     assert mask[0, :4].tolist() == [0, 255, 255, 0] and Counter(mask[1:].ravel().tolist()) == {0: 190, 4: 380}
     merged = protocol_of("dronedeploy-3", data.classes).translate(mask)
     assert set(np.unique(merged).tolist()) == {0, 2, 255}
+
+
+def test_the_images_to_fit_on_are_not_those_to_score_on(tmp_path: Path) -> None:
+    trees.dronedeploy(tmp_path)
+    source = f"dronedeploy:{tmp_path}"
+    found = {split: [item.path.stem[-1] for item in items_of(source, split)] for split in (None, "train", "val", "all")}
+    assert found == {None: list("01234"), "all": list("01234"), "train": list("014"), "val": ["2"]}
+    with pytest.raises(UsageFault, match="--split to be one of train, val, test, all .*'dev'"):
+        items_of(source, "dev")
+    with pytest.raises(UsageFault, match="NAME:PATH of a known layout with --split"):
+        items_of(str(tmp_path / "image-chips"), "train")
 
 
 def test_stuff_is_gathered_and_things_are_void(tmp_path: Path) -> None:

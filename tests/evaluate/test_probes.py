@@ -11,6 +11,7 @@ import torch
 import decoupe
 from decoupe.errors import Fault, UsageFault
 from decoupe.evaluate.probes import cell_labels, fit_probe, probe
+from decoupe.evaluate.run import evaluate
 from tests.data import trees
 from tests.data.files import save
 from tests.tiny import TINY
@@ -70,6 +71,12 @@ def test_a_whole_pass_over_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     row = probe(str(tmp_path / "run"), f"dronedeploy:{data}", "linear", "dronedeploy-3")
     assert row["uses_labels"] and row["n_images"] == 1 and row["fit_on"].endswith("(train)")
     assert row["metrics"]["accuracy"] > 0.85 and row["per_class"]["building"] > 0.7
-    decoupe.fit("baselines", images=str(data / "image-chips"), run=tmp_path / "simple", size=32)
+    source = f"dronedeploy:{data}"
+    simple = decoupe.fit("baselines", images=source, split="train", run=tmp_path / "simple", size=32)
+    assert simple.run.info["data"]["n"] == 3 and simple.run.info["data"]["split"] == "train"
+    with pytest.raises(UsageFault, match="--fit-on NAME:PATH with dronedeploy-3-majority"):
+        evaluate(tmp_path / "simple", source, "dronedeploy-3-majority")
+    scored = evaluate(tmp_path / "simple", source, "dronedeploy-3-majority", fit_on=source)
+    assert scored["results"][1]["matching"] == "majority" and "(train)" in scored["results"][1]["fit_on"]
     with pytest.raises(Fault, match="a map of features"):
         probe(str(tmp_path / "simple"), f"dronedeploy:{data}")

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 LINE = "train a method on images without pixel labels"
 USAGE = "ROOM --images PATH [--split train] [--run DIR] [--minutes M] [room options]"
-RECORDED = ("images", "split", "boxes", "backgrounds", "seed", "preset", "precision", "max_pixels", "restarts")
+RECORDED = (
+    *("images", "split", "boxes", "backgrounds"),
+    *("seed", "preset", "precision", "max_pixels", "restarts"),
+)
 """Settings that a run keeps: on --resume they are read from it."""
 
 
@@ -246,9 +249,10 @@ def run(given: argparse.Namespace) -> None:
         from decoupe.fit import fit, shell_command
 
         shared: dict[str, Any] = dict(
-            run=given.run, split=given.split, boxes=given.boxes, backgrounds=given.backgrounds, images_seen=given.images_seen,
-            minutes=given.minutes, seed=given.seed or 0, preset=given.preset, precision=given.precision,
-            devices=given.devices, max_pixels=given.max_pixels, command=shell_command(), reporter=reporter,
+            run=given.run, split=given.split, boxes=given.boxes, backgrounds=given.backgrounds,
+            images_seen=given.images_seen, minutes=given.minutes, seed=given.seed or 0, preset=given.preset,
+            precision=given.precision, devices=given.devices, max_pixels=given.max_pixels,
+            command=shell_command(), reporter=reporter,
             restarts=RESTARTS if given.restarts is None else given.restarts, **given.options,
         )  # fmt: skip
         if given.seeds is not None:

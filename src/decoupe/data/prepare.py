@@ -18,7 +18,7 @@ from decoupe.data.catalogue import LAYOUTS, open_dataset
 from decoupe.data.decode import MAX_PIXELS
 from decoupe.data.sources import Item, find
 from decoupe.engine.progress import Reporter
-from decoupe.errors import Fault
+from decoupe.errors import Fault, UsageFault
 from decoupe.methods.room import DataSpec, Source, TrainingData
 
 
@@ -30,12 +30,18 @@ class Prepared:
     about: dict[str, Any]
 
 
-def items_of(source: Any) -> list[Item]:
-    """Items of a folder, glob, file, CSV, list, or of a named layout NAME:PATH (its images; labels are not read)."""
+def items_of(source: Any, split: str | None = None) -> list[Item]:
+    """Items of a folder, glob, file, CSV, list, or of a named layout NAME:PATH (its images; labels are not read).
+
+    `split`: which part of a layout (`Dataset.to_fit`); None = all of it. UsageFault where there are no splits.
+    """
     name, colon, _ = str(source).partition(":")
     if isinstance(source, str) and colon and name in LAYOUTS:
-        samples = open_dataset(source).samples
+        samples = open_dataset(source).to_fit(split or "all")
         return [Item(path=s.image, key=s.key, box=s.box) for s in samples]
+    if split is not None:
+        known = "--images NAME:PATH of a known layout with --split"
+        raise UsageFault(known, repr(str(source)), "leave out --split: folders, globs and lists have no splits")
     return find(source)
 
 
@@ -80,7 +86,7 @@ def training_data(settings: Mapping[str, Any], config: Any, reporter: Reporter, 
     Backgrounds are patches of the photos themselves (outside the boxes, or corners); a `--backgrounds` folder joins
     them, half and half: own patches share the photos' camera and light, those of the folder hold no object at all.
     """
-    items = items_of(settings["images"])
+    items = items_of(settings["images"], settings.get("split"))
     if settings["boxes"] is not None:
         items = read_boxes(Path(settings["boxes"]), items)
     folder = default_cache_folder()
@@ -92,6 +98,7 @@ def training_data(settings: Mapping[str, Any], config: Any, reporter: Reporter, 
     spec = DataSpec(survey.channels, config.size)
     about: dict[str, Any] = {
         "source": Path(str(settings["images"])).name,
+        "split": settings.get("split"),
         "n": len(images),
         "fingerprint": images.fingerprint,
         "skipped": sum(not p.kept for p in survey.problems),

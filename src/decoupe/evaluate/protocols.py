@@ -32,6 +32,8 @@ class Rule:
     """Score each ground-truth box crop by itself instead of the whole image."""
     instances: bool = False
     """Score the things of the object's region one by one, too (see `instances.py`); samples have instances."""
+    fitted: bool = False
+    """Regions are matched to classes on other labelled images than those that are scored: `--fit-on` is required."""
 
 
 _ONE_OBJECT: Mapping[str, tuple[str, ...]] = {"background": ("background",), "object": (REST,)}
@@ -52,7 +54,7 @@ PROTOCOLS: Mapping[str, Rule] = {
     "dronedeploy": Rule(),
     "dronedeploy-6": Rule(),
     "dronedeploy-3": Rule(_LAND),
-    "dronedeploy-3-majority": Rule(_LAND, matching="majority"),
+    "dronedeploy-3-majority": Rule(_LAND, matching="majority", fitted=True),
     "potsdam": Rule(crop=True),
     "potsdam-3": Rule(_POTSDAM_3, crop=True),
     "cocostuff": Rule(),
@@ -79,6 +81,7 @@ class Protocol:
     matching: str
     crop: bool = False
     instances: bool = False
+    fitted: bool = False
 
     def translate(self, mask: Labels) -> Labels:
         """(H, W) ids of the data set, 255 void -> (H, W) ids of the protocol, 255 void. Fault on an unknown id."""
@@ -111,4 +114,4 @@ def protocol_of(name: str, classes: tuple[str, ...]) -> Protocol:
             table[classes.index(source)] = index
     names = tuple(groups)
     object_ = names.index(rule.object) if rule.object is not None else (1 if len(names) == 2 else None)
-    return Protocol(name, names, object_, tuple(table), rule.matching, rule.crop, rule.instances)
+    return Protocol(name, names, object_, tuple(table), rule.matching, rule.crop, rule.instances, rule.fitted)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from decoupe.engine.runfolder import Run
+from decoupe.errors import UsageFault
 from decoupe.evaluate import instances as things
 from decoupe.evaluate import metrics
 from decoupe.evaluate.matching import MATCHINGS, Classes, apply, assign, check_matching
@@ -72,6 +73,8 @@ def evaluate(
     if matching is None and fit_on is not None and mode == "hungarian":
         mode = "fit-on-train"
     check_matching(mode, fit_on)
+    if task.protocol.fitted and fit_on is None:
+        raise UsageFault(f"--fit-on NAME:PATH with {task.protocol.name}", "none", f"add --fit-on {data}")
     scored = [_score(opened, task, fitting, mode, *one) for one in _rounds(opened, task, fitting, progress)]
     content = {
         "results": [],

@@ -14,15 +14,13 @@ from typing import Any
 
 from decoupe import __version__
 from decoupe.data.catalogue import Dataset, Sample
+from decoupe.data.layouts.base import HELD_OUT
 from decoupe.engine.files import dump_json, parse_json, write_atomic
 from decoupe.engine.progress import Reporter
 from decoupe.engine.runfolder import Run
 from decoupe.errors import Fault
 from decoupe.fit import fit
 from decoupe.reproduce.table import Variant
-
-HELD_OUT = ("val", "test")
-"""Splits whose images are not trained on."""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from decoupe.data.decode import conform, image_size, read_image, read_mask
 from decoupe.data.keys import keys
 from decoupe.data.sources import READ
-from decoupe.errors import Fault
+from decoupe.errors import Fault, UsageFault
 from decoupe.types import InstanceMap, Labels
 
 SPLITS = ("train", "val", "test", "unlabelled", "all")
+HELD_OUT = ("val", "test")
+"""Splits that are kept for scoring."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Sample:
     """The file `mask` reads, or None."""
     box: tuple[float, float, float, float] | None = None
     """x0, y0, x1, y1 in pixels of the upright image, right and lower ends exclusive."""
+    tags: frozenset[str] | None = None
+    """Names of the classes that are in the image, from the data set's own lists; None where it has none."""
     reader: Callable[[Path], Labels] = field(default=read_mask, repr=False, compare=False)
     """Turns the truth file (or folder) into class ids."""
     instance_reader: Callable[[Path], InstanceMap] | None = field(default=None, repr=False, compare=False)
@@ -105,6 +109,22 @@ class Dataset:
                 return choice or "all", chosen
         where = f"no mask in split {name}" if name else "no mask at all"
         raise Fault(f"labelled images in {self.root}", where, f"choose another split ({', '.join(known)}) or data set")
+
+    def to_fit(self, name: str) -> list[Sample]:
+        """The samples, with or without labels, that a method may look at.
+
+        Args:
+            name: "train" = all but those of the val and test splits (unlabelled images too); "all" = every one; else
+                the split of that name.
+
+        Raises:
+            UsageFault: no image is in it.
+        """
+        chosen = [s for s in self.samples if name in (s.split, "all") or (name == "train" and s.split not in HELD_OUT)]
+        if not chosen:
+            known = ", ".join(dict.fromkeys(["train", *(s.split for s in self.samples), "all"]))
+            raise UsageFault(f"--split to be one of {known} for {self.root}", repr(name), "choose one that has images")
+        return chosen
 
 
 @dataclass(frozen=True)
