@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,9 @@ def test_a_room_has_its_files_and_loads(name: str) -> None:
 @pytest.mark.parametrize("name", list(ROOMS))
 def test_every_setting_of_a_room_is_described(name: str) -> None:
     """A docstring under each field: it is the help text of `decoupe fit ROOM --help`."""
-    source = (METHODS / name / "config.py").read_text(encoding="utf-8")
+    kind = ROOMS[name].config()
+    files = [sys.modules[base.__module__].__file__ for base in kind.__mro__ if base.__module__.startswith("decoupe")]
+    source = "\n".join(Path(str(file)).read_text(encoding="utf-8") for file in files)
     for field in dataclasses.fields(ROOMS[name].config()):
         assert re.search(rf'^    {field.name}: [^\n]+\n    """\w', source, re.M), field.name
 

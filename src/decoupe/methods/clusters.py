@@ -1,8 +1,7 @@
 """What the rooms that divide images into K clusters by mutual information share: heads, phases, the proposal of K.
 
-A subclass has a trunk, a way to make two views, and an objective; everything from features to regions is here. Both
-rooms' configurations have the settings that this file reads: k, over_k, reach, marginal_weight, over_marginal_weight,
-full, train_images, checks, lr, decay, cosine, average.
+A subclass has a trunk, a way to make two views, and an objective; everything from features to regions is here. The
+settings that this file reads are those of `cluster_config.py`.
 """
 
 from __future__ import annotations
@@ -10,16 +9,17 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from decoupe.clustering import kmeans, nearest
 from decoupe.export.palette import colours
 from decoupe.losses.information import pointwise_information, symmetric_joints
 from decoupe.merging import merge, propose
+from decoupe.methods.cluster_config import ClusterConfig
 from decoupe.methods.room import Batch, DataSpec, Phase, Room, Stage, TrainingData, to_unit
 from decoupe.nn.masked_conv import SparingAdam
 from decoupe.nn.sobel import with_sobel
@@ -31,8 +31,46 @@ LOOKED_AT = 256
 """Training images from which K is proposed and centres are started."""
 
 
+PIXELS = 40_000
+"""Features to which centres are fitted, at most."""
+SETTLING = 32
+"""Parts of training images on which batch normalisation settles before features are clustered."""
+TINY = 1e-8
+
 Objective = Callable[[Tensor, Tensor, int, float, Tensor | None], Tensor]
 """(y, y', T, marginal weight, valid) -> the loss of a room's losses.py."""
+
+
+class Whitening(nn.Module):
+    """z = C^(-1/2) (x - m), with the mean m and covariance C of the bands over the training images.
+
+    Bands that go together (brightness, in photos more than nine tenths of the variance) become as loud as the
+    differences between them (hue, and what tells plants in near infrared). Variances below a thousandth of the
+    largest count as that much, so that noise in what is nearly constant is not blown up further.
+    """
+
+    mean: Tensor
+    mix: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("mix", torch.eye(channels))
+
+    def fit(self, images: Sequence[Tensor]) -> None:
+        """Take m and C from parts (B, C, H, W) in [-1, 1] of equal H and W."""
+        count = sum(len(part) * part.shape[2] * part.shape[3] for part in images)
+        first = sum((part.double().sum((0, 2, 3)) for part in images), torch.zeros(())) / count
+        second = sum((torch.einsum("bihw,bjhw->ij", part.double(), part.double()) for part in images), torch.zeros(()))
+        variances, axes = torch.linalg.eigh(second / count - first[:, None] * first)
+        floor = variances[-1].clamp_min(TINY) / 1000
+        self.mean.copy_(first)
+        self.mix.copy_(axes @ torch.diag(variances.clamp_min(floor).rsqrt()) @ axes.T)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape, float32."""
+        with torch.autocast(images.device.type, enabled=False):
+            return F.conv2d(images.float() - self.mean[:, None, None], self.mix[:, :, None, None])
 
 
 class Trunk(nn.Module):
@@ -41,13 +79,14 @@ class Trunk(nn.Module):
     features: int
     stride: int
 
-    def __init__(self, sobel: bool, standardise: bool) -> None:
+    def __init__(self, channels: int, config: ClusterConfig) -> None:
         super().__init__()
-        self.sobel, self.standardise = sobel, standardise
+        self.sobel, self.standardise = config.sobel, config.standardise
+        self.whitening = Whitening(channels) if config.whiten else None
 
     def prepared(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [-1, 1] -> what the first convolution sees: standardised, with Sobel bands, as configured."""
-        x = images
+        """(B, C, H, W) in [-1, 1] -> what the first convolution sees: whitened, standardised, with Sobel bands."""
+        x = images if self.whitening is None else self.whitening(images)
         if self.standardise:
             x = x.float() - x.float().mean((2, 3), keepdim=True)
             x = x / x.square().mean((2, 3), keepdim=True).sqrt().clamp_min(0.05)
@@ -84,25 +123,32 @@ class Head(nn.Module):
             centres = F.normalize(self.conv.weight.float(), dim=1)
             return F.conv2d(F.normalize(features.float(), dim=1), centres) / self.temperature
 
+    @torch.no_grad()
+    def begin_at(self, centres: Tensor, spread: float) -> None:
+        """Logits become - |feature - centre|^2 / `spread` for centres (k, D): the first k clusters are k-means'."""
+        k = len(centres)
+        self.conv.weight[:k] = 2 * centres[:, :, None, None] / spread
+        if self.conv.bias is not None:
+            self.conv.bias[:k] = -centres.square().sum(1) / spread
+
+
+def pixels(maps: Sequence[Tensor]) -> Tensor:
+    """Maps (B, D, h, w) -> (n, D) of at most `PIXELS` cells, evenly spread."""
+    rows = torch.cat([part.movedim(1, 3).flatten(0, 2) for part in maps])
+    return rows[:: max(1, -(-len(rows) // PIXELS))]
+
 
 def cosine(progress: float) -> float:
     """From 1 at the start to a twentieth at the end."""
     return 0.05 + 0.475 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-class InformationPhase(Phase):
-    """Maximises the mutual information between the assignments of two views, over displacements."""
+class TwoViewPhase(Phase):
+    """A phase that compares two views: which optimiser it has, and how the learning rate falls."""
 
-    def __init__(
-        self, name: str, views: Views, head: Head, config: Any, objective: Objective, weight: float, k: int
-    ) -> None:
+    def __init__(self, config: ClusterConfig, views: Views) -> None:
         super().__init__()
-        self.name, self.views, self.head, self.config = name, views, head, config
-        self.objective, self.weight, self.k = objective, weight, k
-
-    def trained(self) -> Sequence[nn.Module]:
-        """Trunk and this head."""
-        return [self.views.trunk, self.head]
+        self.config, self.views = config, views
 
     def optimiser(self) -> torch.optim.Optimizer:
         """AdamW that spares masked weights."""
@@ -112,6 +158,20 @@ class InformationPhase(Phase):
     def rate(self, progress: float) -> float:
         """Constant, or a cosine down to a twentieth."""
         return cosine(progress) if self.config.cosine else 1.0
+
+
+class InformationPhase(TwoViewPhase):
+    """Maximises the mutual information between the assignments of two views, over displacements."""
+
+    def __init__(
+        self, name: str, views: Views, head: Head, config: ClusterConfig, objective: Objective, weight: float, k: int
+    ) -> None:
+        super().__init__(config, views)
+        self.name, self.head, self.objective, self.weight, self.k = name, head, objective, weight, k
+
+    def trained(self) -> Sequence[nn.Module]:
+        """Trunk and this head."""
+        return [self.views.trunk, self.head]
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The objective, and how evenly the clusters are used: 1 = all alike."""
@@ -132,11 +192,14 @@ class InformationPhase(Phase):
 class ClusterRoom(Room):
     """Trunk, a main head with K clusters, an over-clustering head; with `--k auto` a stage that proposes K first."""
 
+    config: ClusterConfig
     trunk: Trunk
     used: Tensor
     curve: Tensor
 
-    def __init__(self, config: Any, spec: DataSpec, trunk: Trunk, features: int, temperature: float | None) -> None:
+    def __init__(
+        self, config: ClusterConfig, spec: DataSpec, trunk: Trunk, features: int, temperature: float | None
+    ) -> None:
         super().__init__(config, spec)
         self.trunk = trunk
         rows = MOST if config.k == "auto" else config.k
@@ -188,11 +251,36 @@ class ClusterRoom(Room):
     def _phase(self, name: str, views: Views, weight: float, k: int) -> InformationPhase:
         return InformationPhase(name, views, self.head(name), self.config, self.objective(), weight, k)
 
+    def prepare(self, data: TrainingData) -> None:
+        """Take the statistics of the training images' bands, if they are to be whitened."""
+        if self.trunk.whitening is not None:
+            self.trunk.whitening.fit(self.some(data))
+
     def enter(self, stage: int, data: TrainingData, fresh: bool) -> None:
-        """Fix K when the stage that follows the over-clustering begins."""
-        if self.config.k == "auto" and stage == 1 and fresh:
+        """Fix K when the stage that follows the over-clustering begins; start heads by k-means if configured."""
+        if not fresh:
+            return
+        if self.config.k == "auto" and stage == 1:
             self.eval()
             self.propose(data)
+        if self.config.start == "kmeans":
+            over = ["over"] if stage == 0 and "over" in self.heads else []
+            self.begin([*over, *(["main"] if int(self.used) else [])], data)
+
+    @torch.no_grad()
+    def begin(self, names: Sequence[str], data: TrainingData) -> None:
+        """Put heads at the k-means of the trunk's features, its normalisation settled on the training images first."""
+        parts = self.some(data)
+        self.train()
+        for part in parts * max(1, SETTLING // len(parts)):
+            self.trunk(part)
+        self.eval()
+        rows = pixels([self.features(part).float().cpu() for part in parts])
+        generator = torch.Generator().manual_seed(0)
+        for name in names:
+            k = int(self.used) if name == "main" else int(self.config.over_k)
+            centres, _ = kmeans(rows, k, generator)
+            self.head(name).begin_at(centres, max(float(nearest(rows, centres)[1].mean()), TINY))
 
     @torch.no_grad()
     def propose(self, data: TrainingData) -> None:

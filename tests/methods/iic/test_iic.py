@@ -15,7 +15,7 @@ from tests.tiny import build
 @pytest.mark.parametrize("halvings", [0, 1, 2])
 @pytest.mark.parametrize("sobel", [False, True])
 def test_the_trunk_keeps_the_map(halvings: int, sobel: bool) -> None:
-    trunk = Vgg(4, 4, halvings, sobel, "replicate", False)
+    trunk = Vgg(4, Config(width=4, halvings=halvings, sobel=sobel))
     assert trunk(torch.randn(2, 4, 32, 40)).shape == (2, 32, 32 // 2**halvings, 40 // 2**halvings)
     widths = [m.out_channels for m in trunk.modules() if isinstance(m, torch.nn.Conv2d)]
     assert widths == [4, 8, 16, 16, 32, 32]
@@ -25,13 +25,13 @@ def test_the_trunk_keeps_the_map(halvings: int, sobel: bool) -> None:
 def test_standardised_images_do_not_tell_their_light() -> None:
     images = 0.3 * torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     brighter = 0.7 * images + torch.tensor([0.2, -0.3, 0.1])[None, :, None, None]
-    trunk = Vgg(3, 4, 1, False, "replicate", True).eval()
+    trunk = Vgg(3, Config(width=4, halvings=1, standardise=True)).eval()
     with torch.no_grad():
         assert torch.allclose(trunk(images), trunk(brighter), atol=1e-4)
     found = trunk.prepared(images)
     assert torch.allclose(found.mean((2, 3)), torch.zeros(2, 3), atol=1e-5)
     assert torch.allclose(found.std((2, 3)), torch.ones(2, 3), atol=1e-2)
-    plain = Vgg(3, 4, 1, False, "replicate", False)
+    plain = Vgg(3, Config(width=4, halvings=1))
     assert plain.prepared(images) is images and trunk.prepared(torch.zeros(1, 3, 32, 32)).isfinite().all()
 
 

@@ -10,6 +10,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from decoupe.methods.autoregressive.config import Config
 from decoupe.methods.clusters import Trunk
 from decoupe.methods.room import Draw
 from decoupe.nn.attention import MaskedAttention
@@ -180,19 +181,13 @@ class Autoregressive(nn.Module):
 
 
 class Model(Trunk):
-    """g_ar . h, with Sobel bands in front if asked for."""
+    """g_ar . h, behind what prepares the bands."""
 
     def __init__(
-        self,
-        stem: nn.Module,
-        autoregressive: Autoregressive,
-        features: int,
-        stride: int,
-        sobel: bool,
-        standardise: bool,
+        self, stem: nn.Module, autoregressive: Autoregressive, features: int, channels: int, config: Config
     ) -> None:
-        super().__init__(sobel, standardise)
-        self.features, self.stride = features, stride
+        super().__init__(channels, config)
+        self.features, self.stride = features, config.stride
         self.stem, self.autoregressive = stem, autoregressive
 
     def forward(self, images: Tensor, ordering: Ordering | None = None, draw: Draw | None = None) -> Tensor:

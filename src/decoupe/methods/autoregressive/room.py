@@ -17,13 +17,10 @@ from decoupe.merging import merge, propose
 from decoupe.methods.autoregressive import losses
 from decoupe.methods.autoregressive.config import Config
 from decoupe.methods.autoregressive.networks import Autoregressive, Model, build_stem
-from decoupe.methods.clusters import MOST, ClusterRoom, Head, Objective, Views, cosine
+from decoupe.methods.clusters import MOST, ClusterRoom, Head, Objective, TwoViewPhase, Views, pixels
 from decoupe.methods.room import Batch, DataSpec, Draw, Phase, Stage, TrainingData
-from decoupe.nn.masked_conv import RASTER, ZIGZAG, Ordering, SparingAdam
+from decoupe.nn.masked_conv import RASTER, ZIGZAG, Ordering
 from decoupe.paired import Transform
-
-PIXELS = 40_000
-"""Features to which the first centres of ARL are fitted."""
 
 
 def pool(config: Config) -> tuple[Ordering, ...]:
@@ -64,27 +61,19 @@ class OrderedViews(Views):
         )
 
 
-class ContrastPhase(Phase):
+class ContrastPhase(TwoViewPhase):
     """ARL: the features of a pixel in both views agree, those of other pixels do not."""
 
     name = "contrast"
+    config: Config
 
     def __init__(self, config: Config, views: OrderedViews, projection: nn.Module) -> None:
-        super().__init__()
-        self.config, self.views, self.projection = config, views, projection
+        super().__init__(config, views)
+        self.projection = projection
 
     def trained(self) -> Sequence[nn.Module]:
         """Trunk and projection."""
         return [self.views.trunk, self.projection]
-
-    def optimiser(self) -> torch.optim.Optimizer:
-        """AdamW that spares masked weights."""
-        parameters = [p for module in self.trained() for p in module.parameters()]
-        return SparingAdam(parameters, self.config.lr, weight_decay=self.config.decay)
-
-    def rate(self, progress: float) -> float:
-        """Constant, or a cosine down to a twentieth."""
-        return cosine(progress) if self.config.cosine else 1.0
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """- the contrastive bound over some pixels of each image."""
@@ -146,7 +135,7 @@ class AutoregressiveRoom(ClusterRoom):
             inputs, width, config.blocks, config.attention, config.attention_heads, config.norm, config.dropout
         )
         arl = config.objective == "arl"
-        trunk = Model(stem, chain, width, config.stride, config.sobel, config.standardise)
+        trunk = Model(stem, chain, width, spec.channels, config)
         features = config.features if arl else width
         super().__init__(config, spec, trunk, features, config.temperature if arl else None)
         self.projection: nn.Module = nn.Conv2d(width, features, 1) if arl else nn.Identity()
@@ -187,8 +176,7 @@ class AutoregressiveRoom(ClusterRoom):
     def _start_centres(self, data: TrainingData) -> None:
         maps = torch.cat([self.features(images).float().cpu() for images in self.some(data)])
         maps = nn.functional.normalize(maps, dim=1)
-        rows = maps.movedim(1, 3).flatten(0, 2)
-        few = rows[:: max(1, len(rows) // PIXELS)]
+        few = pixels([maps])
         generator = torch.Generator().manual_seed(0)
         if self.config.k == "auto":
             head = self.head("over")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor, nn
 
 from decoupe.methods.clusters import Trunk
+from decoupe.methods.iic.config import Config
 from decoupe.nn.norm import BatchNorm2d
 
 WIDTHS = (1, 2, 4, 4, 8, 8)
@@ -17,22 +16,15 @@ DILATIONS = (1, 1, 1, 1, 2, 2)
 class Vgg(Trunk):
     """Images to features: convolution, batch norm, ReLU, six times; max-pooling after the first `halvings` pairs."""
 
-    def __init__(
-        self,
-        channels: int,
-        width: int,
-        halvings: int,
-        sobel: bool,
-        padding: Literal["replicate", "zeros"],
-        standardise: bool,
-    ) -> None:
-        super().__init__(sobel, standardise)
+    def __init__(self, channels: int, config: Config) -> None:
+        super().__init__(channels, config)
+        width, halvings = config.width, config.halvings
         self.features, self.stride = width * WIDTHS[-1], 2**halvings
         layers: list[nn.Module] = []
-        now = channels + 2 * sobel
+        now = channels + 2 * config.sobel
         for index, (factor, dilation) in enumerate(zip(WIDTHS, DILATIONS, strict=True)):
             wide = width * factor
-            conv = nn.Conv2d(now, wide, 3, 1, dilation, dilation, bias=False, padding_mode=padding)
+            conv = nn.Conv2d(now, wide, 3, 1, dilation, dilation, bias=False, padding_mode=config.padding)
             layers += [conv, BatchNorm2d(wide), nn.ReLU()]
             if index % 2 and index // 2 < halvings:
                 layers.append(nn.MaxPool2d(2, 2))

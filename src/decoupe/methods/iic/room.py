@@ -35,7 +35,7 @@ class Iic(ClusterRoom):
     trunk: Vgg
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
-        trunk = Vgg(spec.channels, config.width, config.halvings, config.sobel, config.padding, config.standardise)
+        trunk = Vgg(spec.channels, config)
         super().__init__(config, spec, trunk, trunk.features, None)
 
     def views(self) -> PairedViews:
