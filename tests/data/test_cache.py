@@ -80,7 +80,7 @@ def test_the_second_time_nothing_is_decoded(tmp_path: Path, items: list[Item], d
         os.utime(item.path, (1, 1))
     assert survey_and_cache(find(tmp_path / "copy"), 32, folder=tmp_path / "cache")[1].fingerprint == cache.fingerprint
     assert decodes == []
-    assert sorted(path.name for path in cache.folder.iterdir()) == ["cache.json", "images.u8"]
+    assert sorted(path.name for path in cache.folder.iterdir()) == ["cache.json", "files.npy", "images.u8"]
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [cache.folder.name]
 
 

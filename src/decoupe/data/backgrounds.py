@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoupe.data.cache import Cache, Plan, build, default_cache_folder
-from decoupe.data.checks import Cut, Group, Progress, groups
+from decoupe.data.checks import Cut, Group, Groups, Progress
 from decoupe.data.decode import MAX_PIXELS, Decoded
 from decoupe.data.sources import Item, find
 from decoupe.types import Image
@@ -53,11 +53,11 @@ def background_cache(
         Fault: no patch can be had.
     """
     boxed = source is None and any(item.box for item in items)
-    photos = list(items) if source is None else find(source)
-    work = groups(photos)
+    photos: Sequence[Item] = items if source is None else find(source)
+    work = Groups(photos)
     if len(work) > MOST:
         chosen = sorted(np.random.default_rng(seed).choice(len(work), MOST, replace=False))
-        photos = [item for index in chosen for _, item in work[index]]
+        photos = [item for index in chosen for _, item in work[int(index)]]
     count = min(len(work), MOST)
     each = max(math.ceil(ENOUGH / max(count, 1)), 4 if source is None and count <= 2500 else 1)
     mode = "folder" if source is not None else "outside" if boxed else "corners"
@@ -65,8 +65,8 @@ def background_cache(
     plan = Plan(
         f"backgrounds {mode} {each} seed {seed}", _cut(mode, each, seed), 4 * size, size, channels, max_pixels, wanted
     )
-    facts, cache = build(photos, plan, folder or default_cache_folder(), progress, workers)
-    used = sum(None in look.bad for look in facts)
+    table, cache = build(photos, plan, folder or default_cache_folder(), progress, workers)
+    used = int((table.column("good") > 0).sum())
     photo = f"{used:,} photo{'s' * (used != 1)}"
     origin = {
         "folder": f"from {photo} of {Path(str(source)).name}",

@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 import time
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,31 +23,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoupe.data.checks import (
+    ROW,
     Cut,
     Facts,
     Group,
+    Groups,
     Progress,
     Survey,
-    as_json,
+    Table,
     clipped,
-    from_json,
-    groups,
+    conforming,
     inspect,
     majority,
     summarise,
 )
 from decoupe.data.decode import MAX_PIXELS, BadImage, Decoded, open_plain
-from decoupe.data.pixels import conform, conforms, resize
+from decoupe.data.pixels import conform, resize
 from decoupe.data.pool import ordered
 from decoupe.data.readers import Unreadable
 from decoupe.data.sources import Item
 from decoupe.errors import Fault
 from decoupe.types import Image
 
-VERSION = 1
+VERSION = 2
 """Part of every fingerprint: raise it when decoding, cutting or shrinking changes."""
 
-_ROWS, _INDEX = "images.u8", "cache.json"
+_ROWS, _FILES, _INDEX = "images.u8", "files.npy", "cache.json"
 
 
 def default_cache_folder() -> Path:
@@ -65,7 +67,7 @@ class Cache:
     """
 
     def __init__(self, folder: Path, items: Sequence[Item], fingerprint: str, channels: int, size: int) -> None:
-        self.folder, self.items, self.fingerprint = folder, list(items), fingerprint
+        self.folder, self.items, self.fingerprint = folder, items, fingerprint
         self.channels, self.size = channels, size
         self.rows = (folder / _ROWS).stat().st_size // (channels * size * size)
         shape = (self.rows, channels, size, size)
@@ -140,8 +142,8 @@ def survey_and_cache(
     """
     hint = 0 if any(item.box for item in items) else 2 * size
     plan = Plan(f"boxes hint {hint}", box_crops, hint, size, channels, max_pixels)
-    facts, cache = build(items, plan, folder or default_cache_folder(), progress, workers)
-    found = summarise(items, facts, cache.channels)
+    table, cache = build(items, plan, folder or default_cache_folder(), progress, workers)
+    found = summarise(items, table, cache.channels)
     cache.items = found.items
     return found, cache
 
@@ -175,9 +177,9 @@ class Plan:
 
 def build(
     items: Sequence[Item], plan: Plan, folder: Path, progress: Progress | None = None, workers: int = 2
-) -> tuple[list[Facts], Cache]:
+) -> tuple[Table, Cache]:
     """The cache of a plan, made if need be, and the facts of its files (from the earlier run when it was there)."""
-    work = groups(items)
+    work = Groups(items)
     mark = _fingerprint(work, plan, workers)
     home = folder / mark[:24]
     old = _load(home, mark)
@@ -222,8 +224,8 @@ def _content(group: Group) -> str:
 
 def _write(part: Path, work: Sequence[Group], plan: Plan, mark: str, progress: Progress | None, workers: int) -> None:
     """Decode all files into `part`. Rows wait in their own bands: the majority is known only at the end."""
-    facts: list[Facts] = []
-    counts: list[int] = []
+    table = Table()
+    counts = array("i")
 
     def one(group: Group) -> tuple[Facts, list[Image]]:
         look, crops = inspect(group, plan.max_pixels, plan.cut, plan.hint)
@@ -231,49 +233,57 @@ def _write(part: Path, work: Sequence[Group], plan: Plan, mark: str, progress: P
 
     with (part / "spool").open("wb") as spool:
         for look, squares in ordered(one, work, workers):
-            facts.append(look)
+            table.add(look)
             counts.append(len(squares))
             for square in squares:
                 spool.write(np.ascontiguousarray(square).tobytes())
             if progress:
-                progress(len(facts), len(work))
-    channels = plan.channels or majority(facts)
-    _settle(part, facts, counts, channels, plan.size)
+                progress(len(table), len(work))
+    channels = plan.channels or majority(table)
+    _settle(part, table, counts, channels, plan.size)
     rows = (part / _ROWS).stat().st_size
     if rows == 0:
-        reason = next((why for look in facts for why in look.bad if why), "the bands do not fit")
+        reason = next(iter(table.bad.values()), "the bands do not fit")
         raise Fault(plan.wanted, f"none of {len(work):,} ({reason})", "run decoupe data check on them")
-    with (part / _ROWS).open("rb") as file:
-        seal = hashlib.file_digest(file, "sha256").hexdigest()
+    seal = _digest(part / _ROWS)
     index = {"fingerprint": mark, "channels": channels, "size": plan.size, "bytes": rows, "sha256": seal}
-    (part / _INDEX).write_text(json.dumps({**index, "facts": as_json(facts)}))
+    np.save(part / _FILES, table.whole())
+    (part / _INDEX).write_text(json.dumps({**index, "files": _digest(part / _FILES), "bad": list(table.bad.items())}))
 
 
-def _settle(part: Path, facts: Sequence[Facts], counts: Sequence[int], channels: int, size: int) -> None:
+def _settle(part: Path, table: Table, counts: Sequence[int], channels: int, size: int) -> None:
     """Turn the spool into rows of equal bands; where they all are, it is used as it is."""
-    if all(look.bands == channels for look, count in zip(facts, counts, strict=True) if count):
+    bands, cut = table.column("bands"), np.array(counts)
+    if (bands[cut > 0] == channels).all():
         (part / "spool").rename(part / _ROWS)
         return
+    fits = conforming(table, channels)
     with (part / "spool").open("rb") as spool, (part / _ROWS).open("wb") as out:
-        for look, count in zip(facts, counts, strict=True):
-            for _ in range(count):
-                raw = np.frombuffer(spool.read(look.bands * size * size), np.uint8).reshape(look.bands, size, size)
-                if conforms(look.bands, channels):
-                    square = conform(np.ascontiguousarray(np.moveaxis(raw, 0, 2)), channels)
-                    out.write(np.ascontiguousarray(np.moveaxis(square, 2, 0)).tobytes())
+        for file in np.repeat(np.arange(len(cut)), cut).tolist():
+            count = int(bands[file])
+            raw = np.frombuffer(spool.read(count * size * size), np.uint8).reshape(count, size, size)
+            if fits[file]:
+                square = conform(np.ascontiguousarray(np.moveaxis(raw, 0, 2)), channels)
+                out.write(np.ascontiguousarray(np.moveaxis(square, 2, 0)).tobytes())
     (part / "spool").unlink()
 
 
-def _load(home: Path, mark: str) -> tuple[list[Facts], Cache] | None:
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _load(home: Path, mark: str) -> tuple[Table, Cache] | None:
     """A cache whose fingerprint, size and sha256 all hold, or None."""
     try:
         index = json.loads((home / _INDEX).read_text())
         if index["fingerprint"] != mark or (home / _ROWS).stat().st_size != index["bytes"]:
             return None
-        with (home / _ROWS).open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != index["sha256"]:
-                return None
-        return from_json(index["facts"]), Cache(home, [], mark, index["channels"], index["size"])
+        if _digest(home / _ROWS) != index["sha256"] or _digest(home / _FILES) != index["files"]:
+            return None
+        rows = np.load(home / _FILES, allow_pickle=False)
+        table = Table(rows, {int(position): str(reason) for position, reason in index["bad"]})
+        return (table, Cache(home, [], mark, index["channels"], index["size"])) if rows.dtype == ROW else None
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
 

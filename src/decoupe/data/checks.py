@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import statistics
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from decoupe.data.decode import MAX_PIXELS, BadImage, Decoded, decode
 from decoupe.data.pixels import conforms
 from decoupe.data.pool import ordered
-from decoupe.data.sources import Item
+from decoupe.data.sources import Item, Items
 from decoupe.types import Image
 
 SMALLEST = 8
@@ -41,7 +41,7 @@ class Problem:
 class Survey:
     """The usable images and what is known of them."""
 
-    items: list[Item]
+    items: Sequence[Item]
     """The usable ones, in their given order."""
     problems: list[Problem]
     """Every file left out, with the reason, and every odd one that was kept."""
@@ -71,37 +71,93 @@ class Survey:
         return " · ".join(parts)
 
 
-@dataclass(frozen=True)
-class Facts:
-    """One file, looked at."""
-
-    indices: tuple[int, ...]
-    """Which items it holds."""
-    bad: tuple[str | None, ...]
-    """For each of them the reason why it cannot be used, or None."""
-    full: tuple[int, int] = (0, 0)
-    """(height, width) of the upright file."""
-    bands: int = 0
-    bits: int = 8
-    animated: bool = False
-
-    @property
-    def kind(self) -> str:
-        """ "RGB 8-bit", "grey 16-bit", "5-band 8-bit"."""
-        name = {1: "grey", 3: "RGB"}.get(self.bands, f"{self.bands}-band")
-        return f"{name} {self.bits}-bit"
-
-
 Group = tuple[tuple[int, Item], ...]
 """The items that share one file and frame, with their positions."""
 Cut = Callable[[Decoded, Group], Sequence[Image]]
 """Takes the parts to keep out of a decoded file."""
 
 
-def groups(items: Sequence[Item]) -> list[Group]:
+class Groups(Sequence[Group]):
     """Neighbouring items of one file together, so that the file is decoded once."""
-    pairs = itertools.groupby(enumerate(items), key=lambda pair: (pair[1].path, pair[1].frame))
-    return [tuple(pair) for _, pair in pairs]
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self._items = items
+        if isinstance(items, Items):  # whole images, each once
+            self._starts = np.arange(len(items) + 1)
+            return
+        files = [(item.path, item.frame) for item in items]
+        changes = [i for i in range(len(files)) if i == 0 or files[i] != files[i - 1]]
+        self._starts = np.array([*changes, len(files)], np.int64)
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Group: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Group]: ...
+    def __getitem__(self, index: int | slice) -> Group | list[Group]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        return tuple((i, self._items[i]) for i in range(int(self._starts[index]), int(self._starts[index + 1])))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One file, looked at."""
+
+    bad: tuple[str | None, ...]
+    """For each of its items the reason why it cannot be used, or None."""
+    full: tuple[int, int] = (0, 0)
+    """(height, width) of the upright file."""
+    bands: int = 0
+    bits: int = 8
+    animated: bool = False
+
+
+ROW = np.dtype(
+    [("items", "<i4"), ("good", "<i4"), ("height", "<i4"), ("width", "<i4"), ("bands", "<i4"), ("bits", "<i2")]
+    + [("animated", "?")]
+)
+"""A file in a `Table`: how many items it holds, how many of them can be used, and what it is like."""
+
+
+class Table:
+    """The facts of many files: a row of 23 bytes each, and a reason for each item that cannot be used."""
+
+    def __init__(self, rows: NDArray[np.void] | None = None, bad: Mapping[int, str] | None = None) -> None:
+        self.rows = np.zeros(0, ROW) if rows is None else rows
+        self.bad = dict(bad or {})
+        """Reason by position of the item."""
+        self._count, self._items = len(self.rows), int(self.rows["items"].sum())
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, facts: Facts) -> None:
+        """The next file."""
+        if self._count == len(self.rows):
+            self.rows = np.concatenate([self.rows, np.zeros(max(1024, self._count // 2), ROW)])
+        good = sum(reason is None for reason in facts.bad)
+        values = (len(facts.bad), good, *facts.full, facts.bands, facts.bits, facts.animated)
+        self.rows[self._count] = values
+        self.bad |= {self._items + i: reason for i, reason in enumerate(facts.bad) if reason is not None}
+        self._count, self._items = self._count + 1, self._items + len(facts.bad)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """One value per file."""
+        return np.asarray(self.rows[name][: self._count])
+
+    def whole(self) -> NDArray[np.void]:
+        """All rows, (files,) of `ROW`."""
+        return self.rows[: self._count]
+
+
+def kind_words(bands: int, bits: int) -> str:
+    """ "RGB 8-bit", "grey 16-bit", "5-band 8-bit"."""
+    name = {1: "grey", 3: "RGB"}.get(bands, f"{bands}-band")
+    return f"{name} {bits}-bit"
 
 
 def survey(
@@ -119,27 +175,26 @@ def survey(
         channels: bands to work with; by default what most usable files have (on a tie, more bands).
         progress: called with (files done, files in all).
     """
-    work = groups(items)
-    facts = []
+    work, table = Groups(items), Table()
     for look in ordered(lambda group: inspect(group, max_pixels)[0], work, workers):
-        facts.append(look)
+        table.add(look)
         if progress:
-            progress(len(facts), len(work))
-    return summarise(items, facts, channels)
+            progress(len(table), len(work))
+    return summarise(items, table, channels)
 
 
 def inspect(
     group: Group, max_pixels: int = MAX_PIXELS, cut: Cut | None = None, hint: int = 0
 ) -> tuple[Facts, list[Image]]:
     """Decode one file; judge it and its boxes; return the parts `cut` takes out of it when it can be used."""
-    indices, item = tuple(i for i, _ in group), group[0][1]
+    item = group[0][1]
     try:
         seen = decode(item.path, max_pixels=max_pixels, frame=item.frame, hint=hint)
     except BadImage as error:
-        return Facts(indices, (error.reason,) * len(indices)), []
+        return Facts((error.reason,) * len(group)), []
     whole = odd_shape(*seen.full)
     bad = tuple(whole or (odd_box(one.box, seen.full) if one.box else None) for _, one in group)
-    facts = Facts(indices, bad, seen.full, seen.pixels.shape[2], seen.bits, seen.animated)
+    facts = Facts(bad, seen.full, seen.pixels.shape[2], seen.bits, seen.animated)
     good = tuple(pair for pair, reason in zip(group, bad, strict=True) if reason is None)
     return facts, list(cut(seen, good)) if cut and good else []
 
@@ -174,58 +229,59 @@ def clipped(box: tuple[float, float, float, float], full: tuple[int, int]) -> tu
     )
 
 
-@dataclass
-class _Findings:
-    items: list[Item] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    kinds: Counter[str] = field(default_factory=Counter)
-    sizes: list[tuple[int, int]] = field(default_factory=list)
-
-
-def majority(facts: Iterable[Facts]) -> int:
+def majority(table: Table) -> int:
     """The number of bands most usable files have; on a tie the larger; 3 when there is none."""
-    counts = Counter(look.bands for look in facts if None in look.bad)
-    return max(counts, key=lambda bands: (counts[bands], bands), default=3)
+    bands, counts = np.unique(table.column("bands")[table.column("good") > 0], return_counts=True)
+    return int(max(zip(counts, bands, strict=True), default=(0, 3))[1])
 
 
-def summarise(items: Sequence[Item], facts: Sequence[Facts], channels: int | None = None) -> Survey:
+def summarise(items: Sequence[Item], table: Table, channels: int | None = None) -> Survey:
     """Put the facts of all files together."""
-    bands = channels or majority(facts)
-    found = _Findings()
-    for look in facts:
-        _add(found, items, look, bands)
-    median = tuple(int(statistics.median(sides)) for sides in zip(*found.sizes, strict=True)) if found.sizes else (0, 0)
-    kinds = dict(found.kinds.most_common())
-    return Survey(found.items, found.problems, (median[1], median[0]), bands, kinds, len(facts))
+    bands = channels or majority(table)
+    begin = np.concatenate([[0], np.cumsum(table.column("items"))])
+    usable = (table.column("good") > 0) & conforming(table, bands)
+    kept = np.repeat(usable, table.column("items"))
+    kept[list(table.bad)] = False
+    sizes = [int(np.median(table.column(side)[usable])) if usable.any() else 0 for side in ("width", "height")]
+    pairs, first, counts = np.unique(table.whole()[["bands", "bits"]][usable], return_index=True, return_counts=True)
+    order = sorted(range(len(pairs)), key=lambda i: (-counts[i], first[i]))
+    kinds = {kind_words(int(pairs[i]["bands"]), int(pairs[i]["bits"])): int(counts[i]) for i in order}
+    problems = _problems(items, table, bands, begin)
+    return Survey(_chosen(items, kept), problems, (sizes[0], sizes[1]), bands, kinds, len(table))
 
 
-def _add(found: _Findings, items: Sequence[Item], look: Facts, channels: int) -> None:
-    path = items[look.indices[0]].path
-    found.problems += [Problem(path, reason, False) for reason in dict.fromkeys(look.bad) if reason]
-    if None not in look.bad:
-        return
-    if not conforms(look.bands, channels):
-        found.problems.append(Problem(path, f"{bands_words(look.bands)} where {bands_words(channels)} are used", False))
-        return
-    if look.animated:
-        found.problems.append(Problem(path, "several frames or pages: only the first is used", True))
-    if look.bands > 3 and look.bands != channels:
-        found.problems.append(Problem(path, f"{look.bands} bands: only the first {channels} used", True))
-    found.items += [items[i] for i, reason in zip(look.indices, look.bad, strict=True) if reason is None]
-    found.kinds[look.kind] += 1
-    found.sizes.append(look.full)
+def conforming(table: Table, channels: int) -> NDArray[np.bool_]:
+    """(files,): whether an image of the file's bands can be used where there are `channels`."""
+    fits = {int(bands): conforms(int(bands), channels) for bands in np.unique(table.column("bands"))}
+    return np.isin(table.column("bands"), [bands for bands, fit in fits.items() if fit])
+
+
+def _chosen(items: Sequence[Item], kept: NDArray[np.bool_]) -> Sequence[Item]:
+    if kept.all():
+        return items
+    chosen = np.flatnonzero(kept).tolist()
+    return items.take(chosen) if isinstance(items, Items) else [items[i] for i in chosen]
+
+
+def _problems(items: Sequence[Item], table: Table, channels: int, begin: NDArray[np.int64]) -> list[Problem]:
+    """In the order of the files; a reason that several items of a file share is told once."""
+    told: dict[tuple[int, str], bool] = {}
+    for position, reason in table.bad.items():
+        told[int(np.searchsorted(begin, position, "right")) - 1, reason] = False
+    good, bands = table.column("good") > 0, table.column("bands")
+    fits = conforming(table, channels)
+    for file in np.flatnonzero(good & ~fits).tolist():
+        told[file, f"{bands_words(int(bands[file]))} where {bands_words(channels)} are used"] = False
+    for file in np.flatnonzero(good & fits & table.column("animated")).tolist():
+        told[file, "several frames or pages: only the first is used"] = True
+    for file in np.flatnonzero(good & fits & (bands > 3) & (bands != channels)).tolist():
+        told[file, f"{bands[file]} bands: only the first {channels} used"] = True
+    return [
+        Problem(items[int(begin[file])].path, reason, kept)
+        for (file, reason), kept in sorted(told.items(), key=lambda entry: entry[0][0])
+    ]
 
 
 def bands_words(bands: int) -> str:
     """1 -> "1 band"."""
     return f"{bands} band{'s' * (bands != 1)}"
-
-
-def as_json(facts: Sequence[Facts]) -> list[list[Any]]:
-    """Facts as plain lists, to be kept beside a cache."""
-    return [[f.indices, f.bad, f.full, f.bands, f.bits, f.animated] for f in facts]
-
-
-def from_json(rows: Sequence[Sequence[Any]]) -> list[Facts]:
-    """The inverse of `as_json`."""
-    return [Facts(tuple(r[0]), tuple(r[1]), (r[2][0], r[2][1]), r[3], r[4], r[5]) for r in rows]

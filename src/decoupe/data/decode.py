@@ -20,7 +20,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,6 +40,7 @@ from decoupe.data.readers import (
     read_pillow,
     read_tiff,
 )
+from decoupe.data.shards import SUFFIX, read_member
 from decoupe.data.sniff import bytes_words, describe, kind, link_words, os_words
 from decoupe.errors import Fault
 from decoupe.types import Image, Labels
@@ -134,7 +135,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
 class _File:
     """An open file, its first bytes, and what it may cost."""
 
-    stream: BufferedReader
+    stream: BufferedReader | BytesIO
     head: bytes
     limit: Limit
 
@@ -144,7 +145,8 @@ def _guarded(path: Path, max_pixels: int, read: Callable[[_File], T]) -> T:
     size, head, known = 0, b"", None
     try:
         with open_plain(path) as stream:
-            size = os.fstat(stream.fileno()).st_size
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(0)
             head = stream.read(4096)
             stream.seek(0)
             known = kind(head)
@@ -162,13 +164,18 @@ def _guarded(path: Path, max_pixels: int, read: Callable[[_File], T]) -> T:
         raise BadImage(path, _damage(head, size, error)) from None
 
 
-def open_plain(path: Path) -> BufferedReader:
-    """A plain file opened for reading: never a folder, a pipe or a device (opening those can block)."""
-    mode = os.stat(path).st_mode
+def open_plain(path: Path) -> BufferedReader | BytesIO:
+    """A plain file, or a member of a tar shard, opened for reading: never a folder, a pipe or a device (can block)."""
+    try:
+        mode = os.stat(path).st_mode
+    except NotADirectoryError:
+        return read_member(path)
     if stat.S_ISDIR(mode):
         raise Unreadable(link_words(path) or "a folder, not a file")
     if not stat.S_ISREG(mode):
         raise Unreadable("not a plain file")
+    if path.suffix.lower() == SUFFIX:
+        raise Unreadable("a tar that is damaged, compressed or holds no image")
     return open(path, "rb")
 
 

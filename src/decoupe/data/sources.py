@@ -6,12 +6,16 @@ import csv
 import fnmatch
 import glob
 import os
-from collections.abc import Iterator, Sequence
+import tarfile
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 from decoupe.data.keys import keys
 from decoupe.data.paths import MARKER, inside
+from decoupe.data.shards import SUFFIX, members
 from decoupe.data.sniff import kind, link_words
 from decoupe.errors import Fault
 
@@ -26,6 +30,8 @@ NAMED = frozenset(
     + [".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf"]
 )
 """Suffixes of images that cannot be read: still listed, so that the survey names them instead of losing them."""
+
+LISTED = READ | NAMED
 
 COLUMNS = ("image", "path", "file", "filename", "image_path")
 """Column of a CSV manifest that holds the file names, the first one found."""
@@ -45,13 +51,66 @@ class Item:
     """x0, y0, x1, y1 in pixels of the upright image, or None for the whole image."""
 
 
-def find(source: str | Path | Sequence[str | Path]) -> list[Item]:
-    """All images of a folder (with its subfolders), glob, file, CSV manifest, or a list of these, sorted by name.
+class _Texts:
+    """Many strings as one run of bytes: nothing per string but its end."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        data, ends = bytearray(), array("q")
+        for text in texts:
+            data += os.fsencode(text)
+            ends.append(len(data))
+        self._data, self._ends = bytes(data), ends
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> str:
+        return os.fsdecode(self._data[self._ends[index - 1] if index else 0 : self._ends[index]])
+
+
+class Items(Sequence[Item]):
+    """Whole images by the million: names and keys are kept as bytes, an `Item` is made when it is asked for."""
+
+    def __init__(self, paths: Sequence[str], keys: Iterable[str]) -> None:
+        self._prefix = os.path.commonprefix(paths)
+        self._paths = _Texts(path[len(self._prefix) :] for path in paths)
+        self._keys = _Texts(keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        return Item(Path(self._prefix + self._paths[index]), self._keys[index])
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Sequence)
+            and len(self) == len(other)
+            and all(a == b for a, b in zip(self, other, strict=True))
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def take(self, chosen: Sequence[int]) -> Items:
+        """Those at these positions."""
+        paths = [self._prefix + self._paths[i] for i in chosen]
+        return Items(paths, (self._keys[i] for i in chosen))
+
+
+def find(source: str | Path | Sequence[str | Path]) -> Items:
+    """All images of a folder (with its subfolders), glob, file, CSV manifest, tar, or a list of these, sorted by name.
 
     Left out without a word: hidden files and folders, files that are no images by their suffix, folders and files
     written by decoupe (`.decoupe-output`). Links are followed; a link that leads back to its own folder is kept as an
-    item, so that reading it names the loop, and so is a folder that may not be read.
-    A folder that holds `images` and `masks` gives those of `images`.
+    item, so that reading it names the loop, and so is a folder that may not be read, and a tar that is damaged.
+    A folder that holds `images` and `masks` gives those of `images`. A tar counts as a folder.
     The names of a CSV manifest must lie in the CSV's folder or below, links resolved, even when absolute.
 
     Raises:
@@ -60,24 +119,32 @@ def find(source: str | Path | Sequence[str | Path]) -> list[Item]:
     sources = [source] if isinstance(source, str | Path) else list(source)
     if not sources:
         raise Fault("images", "an empty list", "name a folder, a file or a CSV")
-    found: list[tuple[Path, Path]] = []
-    for one in sources:
-        found.extend(_expand(one))
-    found = _once(found)
-    if not found:
+    parts = [_expand(one) for one in sources]
+    if len(parts) == 1:
+        (root, files), *_ = parts
+        names = [relative(file, root) for file in files]
+    else:
+        parts = [(root, list(files)) for root, files in parts]
+        files = [file for _, some in parts for file in some]
+        common = os.path.commonpath([os.path.abspath(root) for root, some in parts if some] or ["/"])
+        names = [relative(os.path.abspath(file), common) for file in files]
+    if not files:
         shown = ", ".join(str(s) for s in sources[:3])
         raise Fault("images (JPEG, PNG, TIFF, BMP, GIF, WebP, PPM, NPY, NPZ)", f"none in {shown}", "check the path")
-    if len(sources) > 1:
-        common = _common([root for root, _ in found])
-        found = [(common, path) for _, path in found]
-    names = [Path(os.path.relpath(path, root)).as_posix() for root, path in found]
+    if len(parts) > 1 or len(set(files)) < len(files):
+        files, names = _once(files, names)
     order = sorted(range(len(names)), key=names.__getitem__)
-    made = keys([names[i] for i in order])
-    return [Item(found[i][1], key) for i, key in zip(order, made, strict=True)]
+    return Items([files[i] for i in order], keys([names[i] for i in order]))
 
 
-def _expand(source: str | Path) -> list[tuple[Path, Path]]:
-    """(root, file) pairs of one source; the key of a file is its name below the root."""
+def relative(file: str, root: str) -> str:
+    """The name of a file below its root, with `/`."""
+    start = root if root.endswith("/") else root + "/"
+    return file[len(start) :] if file.startswith(start) else Path(os.path.relpath(file, root)).as_posix()
+
+
+def _expand(source: str | Path) -> tuple[str, list[str]]:
+    """Root and files of one source; the key of a file is its name below the root."""
     text = os.fspath(source)
     path = Path(text)
     if not text or "\0" in text:
@@ -88,28 +155,38 @@ def _expand(source: str | Path) -> list[tuple[Path, Path]]:
                 "photos", f"{path}, a folder written by decoupe", f"name the photos' folder, or delete {MARKER}"
             )
         root = path / "images" if (path / "images").is_dir() and (path / "masks").is_dir() else path
-        return [(root, file) for file in walk(root)]
+        return str(root), list(walk(str(root)))
     if path.is_file() or path.is_symlink():
-        return _manifest(path) if path.suffix.lower() == ".csv" else [(path.parent, path)]
+        if path.suffix.lower() == ".csv":
+            return str(path.parent), [str(file) for file in _manifest(path)]
+        if path.suffix.lower() == SUFFIX:
+            return str(path), list(_shard(str(path)))
+        return str(path.parent), [str(path)]
     if glob.has_magic(text):
         root = _fixed_part(text)
-        return [(root, file) for file in _globbed(text, root)]
+        return str(root), _globbed(text, root)
     raise Fault("a folder, glob, image or CSV", f"{text!r}, which does not exist", "check the path")
 
 
-def _globbed(pattern: str, root: Path) -> list[Path]:
-    """Images a pattern matches, and those of the folders it matches; nothing decoupe wrote.
+def _globbed(pattern: str, root: Path) -> list[str]:
+    """Images a pattern matches, and those of the folders and tars it matches; nothing decoupe wrote.
 
     `**` is matched against `walk`: the standard library follows linked folders round and round.
     """
     parts = Path(pattern).parts[len(root.parts) :]
     if "**" in parts:
-        return [file for file in walk(root) if _matches(file.relative_to(root).parts, parts)]
-    hits = [Path(hit) for hit in sorted(glob.glob(pattern))]
-    files = [hit for hit in hits if not hit.is_dir() and _is_image(hit)]
-    files += [file for hit in hits if hit.is_dir() for file in walk(hit)]
-    ours = {folder for folder in {file.parent for file in files} if _below_ours(folder, root)}
-    return [file for file in files if file.parent not in ours]
+        return [file for file in walk(str(root)) if _matches(Path(file).relative_to(root).parts, parts)]
+    files: list[str] = []
+    for hit in sorted(glob.glob(pattern)):
+        path = str(Path(hit))
+        if os.path.isdir(path):
+            files += walk(path)
+        elif path.lower().endswith(SUFFIX):
+            files += _shard(path)
+        elif _is_image(path):
+            files.append(path)
+    ours = {folder for folder in {os.path.dirname(file) for file in files} if _below_ours(Path(folder), root)}
+    return [file for file in files if os.path.dirname(file) not in ours]
 
 
 def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
@@ -122,17 +199,17 @@ def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
     return bool(names) and fnmatch.fnmatchcase(names[0], pattern[0]) and _matches(names[1:], pattern[1:])
 
 
-def walk(root: Path) -> Iterator[Path]:
+def walk(root: str) -> Iterator[str]:
     """Image files below a folder, links followed once each; real folders come before linked ones."""
     seen: set[str] = set()
-    folders, links = [root], list[Path]()
+    folders, links = [root], list[str]()
     while folders or links:
         folder = folders.pop() if folders else links.pop(0)
         real = os.path.realpath(folder)
         if real in seen:
             continue
         seen.add(real)
-        ours = _written_by_us(folder)
+        ours = _written_by_us(Path(folder))
         if ours == set():
             continue
         try:
@@ -141,15 +218,27 @@ def walk(root: Path) -> Iterator[Path]:
             yield folder
             continue
         for entry in entries:
-            path = Path(entry.path)
             if entry.name.startswith(".") or (ours and entry.name in ours):
                 continue
-            if entry.is_symlink() and link_words(path):
-                yield path
+            if entry.is_symlink() and link_words(Path(entry.path)):
+                yield entry.path
             elif entry.is_dir():
-                (links if entry.is_symlink() else folders).append(path)
-            elif _is_image(path):
-                yield path
+                (links if entry.is_symlink() else folders).append(entry.path)
+            elif entry.name.lower().endswith(SUFFIX):
+                yield from _shard(entry.path)
+            elif _is_image(entry.path):
+                yield entry.path
+
+
+def _shard(path: str) -> Iterator[str]:
+    """Images in a tar as paths below it; the tar itself if it is damaged, so that reading it says so."""
+    try:
+        for name, _, _ in members(path):
+            hidden = any(part.startswith(".") for part in name.split("/"))
+            if not hidden and os.path.splitext(name)[1].lower() in LISTED:
+                yield f"{path}/{name}"
+    except (tarfile.TarError, OSError):
+        yield path
 
 
 def _written_by_us(folder: Path) -> set[str] | None:
@@ -166,20 +255,21 @@ def _below_ours(folder: Path, root: Path) -> bool:
     return any(_written_by_us(place) == set() for place in between)
 
 
-def _is_image(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    if suffix or path.name.startswith("."):
-        return suffix in READ or suffix in NAMED
+def _is_image(path: str) -> bool:
+    name = os.path.basename(path)
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix or name.startswith("."):
+        return suffix in LISTED
     try:
-        if not path.is_file():
+        if not os.path.isfile(path):
             return False
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             return kind(file.read(16)) not in (None, "ZIP")
     except OSError:
         return False
 
 
-def _manifest(path: Path) -> list[tuple[Path, Path]]:
+def _manifest(path: Path) -> list[Path]:
     """The files a CSV names in its first column called image, path, file or filename."""
     root = path.parent
     rows = read_csv(path)
@@ -191,7 +281,7 @@ def _manifest(path: Path) -> list[tuple[Path, Path]]:
             f"{path} with {', '.join(header)[:80] or 'nothing'}",
             "add a header line",
         )
-    return [(root, inside(root, row[column])) for row in rows if row[column]]
+    return [inside(root, row[column]) for row in rows if row[column]]
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -220,13 +310,9 @@ def _fixed_part(pattern: str) -> Path:
     return Path(*parts[:fixed]) if fixed else Path(".")
 
 
-def _common(roots: Sequence[Path]) -> Path:
-    return Path(os.path.commonpath([os.path.abspath(root) for root in roots]))
-
-
-def _once(found: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
-    """Each file once, wherever it was named first."""
-    first: dict[str, tuple[Path, Path]] = {}
-    for root, path in found:
-        first.setdefault(os.path.abspath(path), (root, path))
-    return list(first.values())
+def _once(files: list[str], names: list[str]) -> tuple[list[str], list[str]]:
+    """Each file once, under the name it came with first."""
+    first: dict[str, int] = {}
+    for index, file in enumerate(files):
+        first.setdefault(os.path.abspath(file), index)
+    return [files[i] for i in first.values()], [names[i] for i in first.values()]

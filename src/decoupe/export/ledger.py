@@ -16,19 +16,20 @@ from pathlib import Path
 from typing import Any, Self
 
 from decoupe.data.paths import MARKER
+from decoupe.data.shards import stamp
 from decoupe.errors import Fault
 from decoupe.export.base import STATE, Record
 
-VERSION = 1
+VERSION = 2
 
 
 def signature(path: Path, frame: int) -> str:
     """Digest of where an image is and of its size and time of change; "" where it cannot be read."""
     try:
-        stat = path.stat()
+        size, changed = stamp(path)
     except OSError:
         return ""
-    text = f"{path.absolute()}|{frame}|{stat.st_size}|{stat.st_mtime_ns}"
+    text = f"{path.absolute()}|{frame}|{size}|{changed}"
     return hashlib.sha256(os.fsencode(text)).hexdigest()[:24]
 
 

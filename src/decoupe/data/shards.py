@@ -1,0 +1,97 @@
+"""Tar shards as folders: `shard.tar/a/b.jpg` is the member a/b.jpg of shard.tar, read in place, never unpacked.
+
+Any uncompressed tar will do, such as those of WebDataset; members that are no plain files (links, devices) do not
+exist, and names cannot lead out: `..`, empty and absolute parts are dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from collections.abc import Iterator
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+SUFFIX = ".tar"
+OPEN = 32
+"""Shards whose tables of contents are kept in memory (24 bytes per member)."""
+
+Contents = tuple[NDArray[np.uint64], NDArray[np.int64]]
+"""Digests of the member names, ascending, and (n, 2) where each begins and how many bytes it has."""
+
+
+def members(shard: str | Path) -> Iterator[tuple[str, int, int]]:
+    """(name, offset, bytes) of every plain file in a tar, in its order. tarfile.TarError, OSError: damaged."""
+    with open(shard, "rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+        end = os.fstat(stream.fileno()).st_size
+        while (member := archive.next()) is not None:
+            archive.members = []  # type: ignore[attr-defined]  # it would remember all of them
+            name = "/".join(part for part in member.name.split("/") if part not in ("", ".", ".."))
+            if not member.isreg() or member.issparse() or not name:
+                continue
+            if member.size < 0 or member.offset_data + member.size > end:
+                raise tarfile.ReadError("cut short")
+            yield name, member.offset_data, member.size
+
+
+def shard_of(path: str | Path) -> tuple[str, str] | None:
+    """(shard, member) of a path below a tar that exists, else None."""
+    parts = os.fspath(path).split("/")
+    for end in range(1, len(parts)):
+        shard = "/".join(parts[:end])
+        if parts[end - 1].lower().endswith(SUFFIX) and os.path.isfile(shard):
+            return shard, "/".join(parts[end:])
+    return None
+
+
+def read_member(path: str | Path) -> BytesIO:
+    """The bytes of a member. FileNotFoundError: no such shard or member."""
+    where = shard_of(path)
+    if where is None:
+        raise FileNotFoundError(2, "No such file or directory", os.fspath(path))
+    shard, member = where
+    stat = os.stat(shard)
+    names, places = _contents(shard, stat.st_size, stat.st_mtime_ns)
+    wanted = _digest(member)
+    row = int(np.searchsorted(names, wanted))
+    if row == len(names) or names[row] != wanted:
+        raise FileNotFoundError(2, "No such file or directory", os.fspath(path))
+    with open(shard, "rb") as file:
+        file.seek(int(places[row, 0]))
+        return BytesIO(file.read(int(places[row, 1])))
+
+
+def stamp(path: str | Path) -> tuple[int, int]:
+    """(bytes, time of change in ns) of a file, or of the shard that holds it. OSError: there is none."""
+    try:
+        stat = os.stat(path)
+    except NotADirectoryError:
+        where = shard_of(path)
+        if where is None:
+            raise
+        stat = os.stat(where[0])
+    return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=OPEN)
+def _contents(shard: str, size: int, changed: int) -> Contents:
+    """The table of contents of a shard as it was at that size and time; of equal names the last one counts."""
+    found: list[tuple[int, int, int]] = []
+    try:
+        found.extend((int(_digest(name)), offset, count) for name, offset, count in members(shard))
+    except tarfile.TarError:
+        pass  # what lies before the damage can be read
+    names = np.array([name for name, _, _ in found], np.uint64)[::-1]
+    places = np.array([place for _, *place in found], np.int64).reshape(-1, 2)[::-1]
+    names, first = np.unique(names, return_index=True)
+    return names, places[first]
+
+
+def _digest(name: str) -> np.uint64:
+    raw = hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8).digest()
+    return np.uint64(int.from_bytes(raw, "big"))
