@@ -23,8 +23,8 @@ from decoupe.data.decode import MAX_PIXELS, decode
 from decoupe.data.sources import Item, find
 from decoupe.engine.files import sync_folder
 from decoupe.errors import Fault, UsageFault
+from decoupe.export.jobs import names_of
 from decoupe.segment import BATCH, REDUCED
-from decoupe.segment import _names as names_of
 
 if TYPE_CHECKING:
     from decoupe.model import Model

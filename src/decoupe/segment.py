@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoupe.data.decode import MAX_PIXELS, decode, read_image
-from decoupe.data.paths import MARKER
+from decoupe.data.geo import Geo, read_geo
 from decoupe.data.sources import Item, find
 from decoupe.errors import Fault, UsageFault
 from decoupe.export import FORMATS, Place, Record, Writer, choose
-from decoupe.export.ledger import Ledger, signature
+from decoupe.export.jobs import Job, check_out, missing_jobs, names_of
+from decoupe.export.ledger import Ledger
 from decoupe.export.palette import colours
 from decoupe.export.upsample import Upsampled
 from decoupe.types import Image, Regions
@@ -29,6 +30,7 @@ from decoupe.types import Image, Regions
 if TYPE_CHECKING:
     from decoupe.crf import Settings
     from decoupe.model import Model
+    from decoupe.tiling import Tiler, Tiles
 
 BATCH = 32
 """Images per call of the network; the last call is filled up, so that a result never depends on its neighbours."""
@@ -40,18 +42,6 @@ REDUCED = 2
 
 Measured on 640x480 photos at 64 px: 0.04 % of the pixels change their label, all at borders, and decoding halves.
 """
-
-
-@dataclass(frozen=True)
-class Job:
-    """One image to do."""
-
-    item: Item
-    name: str
-    source: str
-    """Signature of the file as it is now."""
-    formats: tuple[str, ...]
-    """Formats still missing."""
 
 
 @dataclass(frozen=True)
@@ -193,63 +183,21 @@ def _model(run: Any) -> Model:
     return loaded
 
 
-def _check_out(out: Path, items: Sequence[Item]) -> None:
-    """Fault if writing to `out` could touch or hide files that are not ours."""
-    resolved = out.resolve()
-    for folder in {item.path.parent for item in items}:
-        parent = folder.resolve()
-        if parent == resolved or resolved in parent.parents:
-            raise Fault(
-                "--out apart from the photos", f"{out}, which holds {folder}", "choose a new folder, such as masks/"
-            )
-    if out.exists() and not (out / MARKER).is_file():
-        if not out.is_dir():
-            raise Fault("--out to be a folder", f"the file {out}", "choose a new folder")
-        if any(entry.is_file() and not entry.name.startswith(".") for entry in out.iterdir()):
-            raise Fault(
-                "--out to be new, empty or made by segment",
-                f"{out} with files of another origin",
-                "choose a new folder",
-            )
+def _geo_of(items: Sequence[Item]) -> Callable[[str], Geo | None]:
+    """Reads the pixel size and georeference of the photo with a key."""
+    by_key = {item.key: item for item in items}
+
+    def geo(key: str) -> Geo | None:
+        item = by_key.get(key)
+        return None if item is None else read_geo(item.path, item.frame)
+
+    return geo
 
 
-def _names(source: Any, items: Sequence[Item]) -> list[str]:
-    """Of each item, its file name as users know it: relative to their folder where it is in one, never absolute."""
-    root = Path(source) if isinstance(source, str | Path) else None
-    names = []
-    for item in items:
-        if root is not None and root.is_dir() and item.path.is_relative_to(root):
-            name = item.path.relative_to(root).as_posix()
-        else:
-            name = item.key + item.path.suffix
-        names.append(name + (f"#{item.frame}" if item.frame else ""))
-    return names
-
-
-def _jobs(
-    place: Place, ledger: Ledger, items: Sequence[Item], names: Sequence[str], wanted: Sequence[str]
-) -> list[Job]:
-    """What is not complete yet: recorded, made from the same file, and on disk with the recorded size."""
-    jobs = []
-    for item, name in zip(items, names, strict=True):
-        source = signature(item.path, item.frame)
-        done = ledger.done(item.key, source)
-        missing = []
-        for kind in wanted:
-            writer, complete = FORMATS[kind], kind in done
-            if complete and writer.SUFFIX is not None:
-                path = writer.path(place, item.key)
-                complete = path.is_file() and path.stat().st_size == done[kind]
-            if not complete:
-                missing.append(kind)
-        if missing:
-            jobs.append(Job(item, name, source, tuple(missing)))
-    return jobs
-
-
-def _stamp(model: Model, crf: Settings | None) -> dict[str, Any]:
+def _stamp(model: Model, crf: Settings | None, tiles: Tiles | None) -> dict[str, Any]:
     files = model.run.info.get("files", {})
-    return ({} if crf is None else {"crf": asdict(crf)}) | {
+    given = ({} if crf is None else {"crf": asdict(crf)}) | ({} if tiles is None else {"tiles": asdict(tiles)})
+    return given | {
         "room": model.run.info.get("room"),
         "weights": files.get("weights.safetensors"),
         "selection": str(model.selection),
@@ -264,7 +212,7 @@ def segment(
     out: str | Path,
     formats: str | Sequence[str] = ("png",),
     tile: int | None = None,
-    overlap: int = 0,
+    overlap: int | None = None,
     crf: str | Settings | None = None,
     progress: Callable[[int, int], None] | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -273,27 +221,26 @@ def segment(
 
     run: a loaded `Model`, a run, or its path. source: folder, glob, file, CSV manifest or list. formats: names of
     `decoupe.export.FORMATS`. crf: preset of `decoupe.crf`, or settings: sharpens regions along the photo's edges (None,
-    "none": does not). progress: called with (done, total). max_pixels: larger images are left out.
+    "none": does not). tile, overlap: segment each image by overlapping squares of `tile` pixels and blend them
+    (`decoupe.tiling`; overlap None: a quarter); None: as a whole. progress: called with (done, total). max_pixels:
+    larger images are left out; with `tile` those that can be read band by band (TIFF, NPY) have no such limit.
 
     Returns {"out", "images", "written", "skipped", "problems": [{"path", "reason"}], "files": {format: count or file
     name}, "replaced", "seconds", "images_per_s", "note"}. Fault if no image could be used, if `out` holds the photos or
     files of another origin, or if the disk refuses; UsageFault on an unknown format.
     """
     wanted = choose(formats)
-    if tile is not None or overlap:
-        raise UsageFault("no --tile", f"{tile}", "leave it out: this version segments whole images")
     from decoupe.crf.regions import asked
 
-    settings = asked(crf)
-    out = Path(out)
+    settings, tiles, out = asked(crf), choose_tiles(tile, overlap), Path(out)
     items = find(source)
-    _check_out(out, items)
+    check_out(out, items)
     model = _model(run)
     started = time.perf_counter()
-    with Ledger(out, _stamp(model, settings)) as ledger:
+    with Ledger(out, _stamp(model, settings, tiles)) as ledger:
         keys = sorted(item.key for item in items)
-        place = Place(out, model.names, colours(model.names), lambda name: ledger.records(name, keys))
-        jobs = _jobs(place, ledger, items, _names(source, items), wanted)
+        place = Place(out, model.names, colours(model.names), lambda name: ledger.records(name, keys), _geo_of(items))
+        jobs = missing_jobs(place, ledger, items, names_of(source, items), wanted)
         done = [len(items) - len(jobs)]
 
         def advance(count: int) -> None:
@@ -303,7 +250,7 @@ def segment(
 
         advance(0)
         writers = {name: FORMATS[name](place) for name in wanted}
-        pipeline = Pipeline(model, writers, ledger, max_pixels, advance, crf=settings)
+        pipeline = _worker(model, writers, ledger, max_pixels, advance, tiles, settings)
         pipeline.run(jobs)
         usable = len(items) - len(pipeline.problems)
         if not usable:
@@ -315,6 +262,33 @@ def segment(
             writer.close()
         replaced = ledger.replaced
     return _summary(out, wanted, len(items), len(jobs), pipeline.problems, replaced, time.perf_counter() - started)
+
+
+def choose_tiles(tile: int | None, overlap: int | None) -> Tiles | None:
+    """How images are cut; None: not at all. UsageFault on sizes that do not go together."""
+    from decoupe.tiling import Tiles
+
+    if tile is None:
+        if overlap is not None:
+            raise UsageFault("--tile with --overlap", "none", "write --tile PX --overlap PX")
+        return None
+    return Tiles.choose(tile, overlap)
+
+
+def _worker(
+    model: Model,
+    writers: dict[str, Writer],
+    ledger: Ledger,
+    max_pixels: int,
+    advance: Callable[[int], None],
+    tiles: Tiles | None,
+    crf: Settings | None,
+) -> Pipeline | Tiler:
+    if tiles is None:
+        return Pipeline(model, writers, ledger, max_pixels, advance, crf=crf)
+    from decoupe.tiling import Tiler
+
+    return Tiler(model, writers, ledger, max_pixels, advance, tiles, crf=crf)
 
 
 def _summary(

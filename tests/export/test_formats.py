@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
+from decoupe.data.geo import Geo
 from decoupe.errors import Fault, UsageFault
 from decoupe.export import FORMATS, Place, Record, choose
 from decoupe.export.csv import cell, measure
+from decoupe.export.measures import COUNTED, count_instances
 from decoupe.export.overlay import paint
 from decoupe.export.palette import BACKGROUND, colours
 from decoupe.export.png import encode_labels
@@ -117,9 +120,14 @@ def slow_measure(labels: np.ndarray, region: int, image: np.ndarray) -> dict[str
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 24), st.integers(1, 24), st.integers(1, 4), st.integers(0, 10**6))
 def test_measures_equal_a_slow_reference(height: int, width: int, bands: int, seed: int) -> None:
+    """In one piece, and in bands of a few rows whose components are joined at the seams."""
     rng = np.random.default_rng(seed)
     labels, image = rng.integers(0, 3, (height, width)), rng.integers(0, 256, (height, width, bands)).astype(np.uint8)
-    for region, row in enumerate(measure(labels, 3, image)):
+    found = measure(labels, 3, image)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("decoupe.export.csv.BAND", width * (1 + seed % 4))
+        assert measure(labels, 3, image) == found
+    for region, row in enumerate(found):
         if not (labels == region).any():
             assert row == [0, 0]
             continue
@@ -132,6 +140,8 @@ def test_measures_equal_a_slow_reference(height: int, width: int, bands: int, se
 def test_csv_table(tmp_path: Path) -> None:
     names = ("background", "=1+1")
     recorder = Recorder(tmp_path, "csv", names)
+    pixels = {"b": Geo(0.5, 0.25, "m")}
+    recorder.writer.place = replace(recorder.writer.place, geo=pixels.get)
     (tmp_path / ".decoupe-progress").mkdir()
     probs = np.zeros((2, 4, 5), np.float32)
     probs[0] = 1
@@ -147,6 +157,26 @@ def test_csv_table(tmp_path: Path) -> None:
     assert [rows[1][c] for c in ("centroid_x", "centroid_y", "x0", "y0", "x1", "y1")] == ["1.5", "1.5", *"1133"]
     assert [rows[1][f"mean_{b}"] for b in (1, 2, 3)] == ["9.0"] * 3 and rows[2]["mean_1"] == "7.0"
     assert rows[2]["mean_2"] == "" and rows[3]["pixels"] == "0" and rows[3]["centroid_x"] == ""
+    assert [row["instances"] for row in rows] == ["", "1", "", ""]
+    assert [(row["area"], row["unit"]) for row in rows] == [("", ""), ("", ""), ("2.5", "m"), ("0.0", "m")]
+
+
+def test_things_are_counted_also_where_they_touch_and_in_large_images() -> None:
+    y, x = np.mgrid[:120, :200]
+    labels = (((y - 40) ** 2 + (x - 40) ** 2 < 900) | ((y - 40) ** 2 + (x - 94) ** 2 < 900)).astype(np.int64)
+    labels[80:110, 150:190] = 1
+    assert measure(labels, 2)[1][1] == 2 and count_instances(labels, 1) == 3
+    large = np.kron(labels, np.ones((12, 12), np.int64))
+    assert large.size > COUNTED and count_instances(large, 1) == 3
+    assert count_instances(np.zeros((5000, 5000), np.uint8), 0) is None
+
+
+@pytest.mark.parametrize("k", [2, 5])
+def test_png_of_many_bands_is_the_same_picture(monkeypatch: pytest.MonkeyPatch, k: int) -> None:
+    found = regions((50, 31), k)
+    monkeypatch.setattr("decoupe.export.png.BAND", 100)
+    with Pillow.open(io.BytesIO(encode_labels(found.labels, found.names, colours(found.names)))) as picture:
+        assert (np.asarray(picture) == found.labels).all()
 
 
 @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "\tx", "\rx", "  =x", '=HYPERLINK("x")'])

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from decoupe import console
-from decoupe.cli.parser import Parser, Verb, filled, unknown
+from decoupe.cli.parser import Parser, Verb, filled, unknown, whole
 from decoupe.cli.photos import largest, left_out, size_flag
 from decoupe.errors import UsageFault
 
@@ -56,6 +56,18 @@ def segment_flags(parser: Parser) -> None:
         default="none",
         help=f"sharpen masks along the photo's edges by a dense CRF: {', '.join(CRFS)} (default: none)",
     )
+    add(
+        "--tile",
+        metavar="PX",
+        type=whole("--tile", 32, 1 << 14),
+        help="segment large images by overlapping squares of PX pixels, the size of the photos of the run",
+    )
+    add(
+        "--overlap",
+        metavar="PX",
+        type=whole("--overlap", 0, 1 << 13),
+        help="least overlap of the squares, blended smoothly (default: a quarter of --tile)",
+    )
     size_flag(parser)
 
 
@@ -65,8 +77,9 @@ def segment_run(given: argparse.Namespace) -> None:
 
     with console.counting("images") as progress:
         done = segment(
-            given.run, given.path, given.out, given.format, crf=given.crf, progress=progress, max_pixels=largest(given)
-        )
+            given.run, given.path, given.out, given.format, tile=given.tile, overlap=given.overlap, crf=given.crf,
+            progress=progress, max_pixels=largest(given),
+        )  # fmt: skip
     left_out(done["problems"])
     written = ", ".join(v if isinstance(v, str) else f"{v:,} {name}" for name, v in done["files"].items())
     console.line(
@@ -84,6 +97,18 @@ def name_flags(parser: Parser) -> None:
     add("--set", metavar="N=NAME", type=setting, action="append", default=[], help="name region N (again for more)")
     add(
         "--merge", metavar="N,N=NAME", type=merging, action="append", default=[], help="show regions as one, named NAME"
+    )
+    add(
+        "--join",
+        metavar="N",
+        type=whole("--join", 2, 64),
+        help="merge regions of like neighbourhoods, without labels, until N are left (N = all of them: undo merges)",
+    )
+    add(
+        "--images",
+        metavar="PATH",
+        type=filled("--images"),
+        help="photos on which --join counts neighbours (default: those that the run was trained on)",
     )
     add(
         "--from-masks",
@@ -115,10 +140,13 @@ def name_run(given: argparse.Namespace) -> None:
     names = _once(given.set)
     from decoupe.engine.runfolder import Run
 
-    if names or given.merge or given.from_masks:
+    if given.images and given.join is None:
+        raise UsageFault("--join N with --images", "none", "say how many regions to leave, or leave out --images")
+    if names or given.merge or given.from_masks or given.join is not None:
         from decoupe.naming import name
 
-        for sentence in name(given.run, names, list(given.merge), given.from_masks)["sentences"]:
+        done = name(given.run, names, list(given.merge), given.from_masks, given.join, given.images)
+        for sentence in done["sentences"]:
             console.line(f"  {sentence}")
     run = Run.open(given.run)
     shown = {min(group): group for group in run.merges}
@@ -141,9 +169,10 @@ def _once(pairs: Sequence[tuple[int, str]]) -> dict[int, str]:
 
 
 SEGMENT = Verb(
-    "segment", "masks of new images", "RUN PATH --out DIR [--format LIST] [--crf PRESET]", segment_flags, segment_run
-)
+    "segment", "masks of new images", "RUN PATH --out DIR [--format LIST] [--crf PRESET] [--tile PX --overlap PX]",
+    segment_flags, segment_run,
+)  # fmt: skip
 NAME = Verb(
-    "name", "name, show or merge the regions of a run", "RUN [--set N=NAME] [--merge N,N=NAME] [--from-masks DIR]",
-    name_flags, name_run,
+    "name", "name, show or merge the regions of a run",
+    "RUN [--set N=NAME] [--merge N,N=NAME] [--join N [--images PATH]] [--from-masks DIR]", name_flags, name_run,
 )  # fmt: skip

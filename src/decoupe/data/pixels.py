@@ -30,12 +30,21 @@ def to_uint8(pixels: NDArray[Any]) -> Image:
         return pixels
     if pixels.dtype == np.bool_:
         return np.asarray(pixels, dtype=np.uint8) * np.uint8(255)
-    low, high = _range(pixels)
-    if pixels.dtype.kind == "f" and low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    elif low >= 0 and high <= 65535:
-        steps = (255.0,) if pixels.dtype.kind == "f" else (255.0, 4095.0, 65535.0)
-        low, high = 0.0, next((step for step in steps if high <= step), high)
+    return scaled(pixels, *scale_of(pixels.dtype, *value_range(pixels)))
+
+
+def scale_of(dtype: np.dtype[Any], low: float, high: float) -> tuple[float, float]:
+    """The values that become 0 and 255 for an image of `dtype` whose values lie in [low, high]: rules as above."""
+    if dtype.kind == "f" and low >= 0 and high <= 1:
+        return 0.0, 1.0
+    if low >= 0 and high <= 65535:
+        steps = (255.0,) if dtype.kind == "f" else (255.0, 4095.0, 65535.0)
+        return 0.0, next((step for step in steps if high <= step), high)
+    return low, high
+
+
+def scaled(pixels: NDArray[Any], low: float, high: float) -> Image:
+    """(H, W, C) -> uint8 with low..high spread over 0..255; NaN and infinities become the ends."""
     out = np.empty(pixels.shape, np.uint8)
     scale = 255.0 / (high - low) if high > low else 0.0
     for top in range(0, len(pixels), _ROWS):
@@ -44,7 +53,7 @@ def to_uint8(pixels: NDArray[Any]) -> Image:
     return out
 
 
-def _range(pixels: NDArray[Any]) -> tuple[float, float]:
+def value_range(pixels: NDArray[Any]) -> tuple[float, float]:
     """Smallest and largest finite value, found row block by row block."""
     low, high = np.inf, -np.inf
     for top in range(0, len(pixels), _ROWS):

@@ -89,8 +89,13 @@ class Limit:
             raise Unreadable(f"no pixels ({size})")
         if height * width > self.pixels or height * width * bands > 4 * self.pixels:
             raise Unreadable(f"{size} is more than --max-pixels {self.pixels}")
-        unpacked = height * width * bands
-        if not self.trusted and self.pixels <= MAX_PIXELS and unpacked > max(_BOMB_BYTES, _BOMB_RATIO * self.file):
+        if self.pixels <= MAX_PIXELS:
+            self.check_ratio(height, width, bands)
+
+    def check_ratio(self, height: int, width: int, bands: int) -> None:
+        """Refuse what unpacks to absurdly more than the file holds."""
+        if not self.trusted and height * width * bands > max(_BOMB_BYTES, _BOMB_RATIO * self.file):
+            size = f"{width}x{height}" + (f" with {bands} bands" if bands > 4 else "")
             raise Unreadable(
                 f"decompression bomb: {bytes_words(self.file)} claim {size}"
                 f" (if you trust it, pass a --max-pixels above {MAX_PIXELS})"

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from decoupe.data.geo import Geo
 from decoupe.data.paths import inside
 from decoupe.errors import Fault
 from decoupe.export.palette import Colour
@@ -68,6 +69,8 @@ class Place:
     """K colours (r, g, b), 0-255."""
     records: Callable[[str], Iterator[Record]] = lambda name: iter(())
     """Every finished image's record of the format with that name; complete when `close` is called."""
+    geo: Callable[[str], Geo | None] = lambda key: None
+    """Pixel size and georeference of the photo with that key, where its file has them."""
     _folders: dict[str, Path] = field(default_factory=dict, repr=False, compare=False)
     """Folders found to be inside `out`: links are followed once per folder, files are replaced and never followed."""
 
@@ -138,6 +141,8 @@ class Writer(ABC):
     """Whether `write` reads the image."""
     PROBS: ClassVar[bool] = False
     """Whether `write` reads `regions.probs`."""
+    BANDS: ClassVar[bool] = False
+    """Whether `write` reads the image as bands of rows only (`image[top:bottom]`), so that it may lie in a file."""
 
     def __init__(self, place: Place) -> None:
         self.place = place

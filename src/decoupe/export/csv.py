@@ -1,8 +1,10 @@
 """`csv`: measures.csv, one line per image and region.
 
-Pixels are counted in the image's own frame; positions are in pixels from the centre of the top-left pixel, x to the
-right and y down; the box is x0 <= x < x1, y0 <= y < y1; components are 8-connected; means and standard deviations
-are per band over the region's pixels, in the image's 8-bit values. Cells of an absent region are empty.
+Pixels are counted in the image's own frame; `area` is in the square of `unit`, the file's own (GeoTIFF, OME, ImageJ);
+positions are in pixels from the centre of the top-left pixel, x to the right and y down; the box is x0 <= x < x1,
+y0 <= y < y1; components are 8-connected; instances are things that touch, counted apart (`decoupe.instances`; none for
+the background). Means and standard deviations are per band over the region's pixels, in the image's 8-bit values. Cells
+of an absent region, and of what the file does not tell, are empty.
 """
 
 from __future__ import annotations
@@ -13,15 +15,17 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import ndimage
+from numpy.typing import NDArray
 
+from decoupe.data.windows import Windows
 from decoupe.export.base import AnyLabels, Record, Segmented, Writer
+from decoupe.export.measures import BAND, Measures, count_instances
+from decoupe.export.palette import is_background
 from decoupe.types import Image
 
-COLUMNS = ("image", "region", "name", "pixels", "share", "components", "centroid_x", "centroid_y")
+COLUMNS = ("image", "region", "name", "pixels", "share", "area", "unit", "components", "instances", "centroid_x",
+           "centroid_y")  # fmt: skip
 BOX = ("x0", "y0", "x1", "y1")
-NEIGHBOURS = np.ones((3, 3), int)
-"""8-connectivity."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -30,30 +34,18 @@ def cell(text: str) -> str:
     return "'" + text if text.lstrip(" ").startswith(FORMULA) else text
 
 
-def measure(labels: AnyLabels, regions: int, image: Image | None = None) -> list[list[Any]]:
+def measure(labels: AnyLabels, regions: int, image: Image | Windows | None = None) -> list[list[Any]]:
     """Per region: pixels, components, centroid x, y, box x0, y0, x1, y1, means per band, deviations per band.
 
-    labels: (H, W) in [0, regions). An absent region gives [0, 0].
+    labels: (H, W) in [0, regions). An absent region gives [0, 0]. Bands of rows are read one after the other.
     """
-    rows: list[list[Any]] = []
-    boxes = ndimage.find_objects(labels.astype(np.int32) + 1, max_label=regions)
-    for region, box in enumerate(boxes):
-        if box is None:
-            rows.append([0, 0])
-            continue
-        mask = labels[box] == region
-        pixels = int(mask.sum())
-        _, components = ndimage.label(mask, NEIGHBOURS)
-        y0, x0 = int(box[0].start), int(box[1].start)
-        y1, x1 = int(box[0].stop), int(box[1].stop)
-        x = float(mask.sum(0) @ np.arange(x0, x1)) / pixels
-        y = float(mask.sum(1) @ np.arange(y0, y1)) / pixels
-        row: list[Any] = [pixels, int(components), round(x, 2), round(y, 2), x0, y0, x1, y1]
-        if image is not None:
-            values = image[box][mask].astype(np.float64)
-            row += [[round(float(v), 3) for v in values.mean(0)], [round(float(v), 3) for v in values.std(0)]]
-        rows.append(row)
-    return rows
+    height, width = labels.shape
+    found = Measures(regions, width)
+    step = max(1, BAND // max(1, width))
+    for top in range(0, height, step):
+        rows: NDArray[np.uint8] | None = None if image is None else image[top : top + step]
+        found.add(np.asarray(labels[top : top + step]), rows)
+    return found.rows()
 
 
 class CsvWriter(Writer):
@@ -62,16 +54,23 @@ class CsvWriter(Writer):
     NAME: ClassVar[str] = "csv"
     FILE: ClassVar[str | None] = "measures.csv"
     IMAGE: ClassVar[bool] = True
+    BANDS: ClassVar[bool] = True
 
-    def write(self, key: str, image: Image | None, regions: Segmented) -> list[list[Any]]:
+    def write(self, key: str, image: Image | None, regions: Segmented) -> dict[str, Any]:
         """Measure one image."""
-        return measure(regions.labels, len(regions.names), image)
+        rows, geo = measure(regions.labels, len(regions.names), image), self.place.geo(key)
+        counts = [
+            None if is_background(name) or not rows[region][0] else count_instances(regions.labels, region)
+            for region, name in enumerate(regions.names)
+        ]
+        pixel = None if geo is None else [geo.area, geo.unit]
+        return {"rows": rows, "instances": counts, "pixel": pixel}
 
     def close(self) -> None:
         """Write measures.csv, streaming over the records."""
         bands = 0
         for record in self.place.records(self.NAME):
-            bands = max([bands, *(len(row[8]) for row in record.content if len(row) > 8)])
+            bands = max([bands, *(len(row[8]) for row in record.content["rows"] if len(row) > 8)])
         with self.place.stream("measures.csv") as file:
             file.write(header(bands))
             for record in self.place.records(self.NAME):
@@ -92,10 +91,13 @@ def header(bands: int) -> str:
 def lines(record: Record, names: tuple[str, ...], bands: int) -> Iterator[str]:
     """The lines of one image."""
     total = record.size[0] * record.size[1]
-    for region, row in enumerate(record.content):
+    size, unit = record.content["pixel"] or (None, "")
+    for region, row in enumerate(record.content["rows"]):
         pixels, components, *place = row
-        share = round(pixels / total, 6)
-        cells: list[Any] = [record.name, region, names[region], pixels, share, components, *(place[:6] or [""] * 6)]
+        area = "" if size is None else float(f"{pixels * size:.8g}")
+        things = record.content["instances"][region]
+        cells: list[Any] = [record.name, region, names[region], pixels, round(pixels / total, 6), area, unit]
+        cells += [components, "" if things is None else things, *(place[:6] or [""] * 6)]
         means, deviations = (place[6], place[7]) if len(place) > 6 else ([], [])
         for band in range(bands):
             cells += [means[band], deviations[band]] if band < len(means) else ["", ""]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from decoupe.export.base import Segmented
-from decoupe.export.csv import NEIGHBOURS
+from decoupe.export.measures import NEIGHBOURS
 from decoupe.export.palette import is_background
 
 MIN_SHARE = 1e-4

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from decoupe.errors import Fault
 from decoupe.export.base import AnyLabels, Segmented, Writer
@@ -20,6 +21,8 @@ TEXT = b"decoupe:names"
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PALETTE_COLOURS = 3
 """PNG colour type of indexed images."""
+BAND = 1 << 24
+"""Pixels that are compressed at a time."""
 UP = 2
 """PNG filter: each line minus the one above it, which is all zeros nearly everywhere in a label image."""
 
@@ -46,21 +49,34 @@ def encode_indexed(labels: AnyLabels, colours: Sequence[Colour], text: bytes | N
     """
     height, width = labels.shape
     bits = 1 if len(colours) <= 2 else 8
-    rows = np.packbits(labels.astype(np.bool_), axis=1) if bits == 1 else labels.astype(np.uint8)
-    lines = np.empty((height, rows.shape[1] + 1), np.uint8)
-    lines[:, 0], lines[0, 1:] = UP, rows[0]
-    np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
-    deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
     return b"".join(
         [
             SIGNATURE,
             _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, PALETTE_COLOURS, 0, 0, 0)),
             _chunk(b"PLTE", bytes(channel for colour in colours for channel in colour)),
             _chunk(b"tEXt", text) if text is not None else b"",
-            _chunk(b"IDAT", deflate.compress(lines.data) + deflate.flush()),
+            *(_chunk(b"IDAT", part) for part in _deflated(labels, bits)),
             _chunk(b"IEND", b""),
         ]
     )
+
+
+def _deflated(labels: AnyLabels, bits: int) -> Iterator[bytes]:
+    """The filtered lines, compressed, band by band; a chunk holds at most 2 GB."""
+    deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    above: NDArray[np.uint8] | None = None
+    step = max(1, BAND // labels.shape[1])
+    for top in range(0, len(labels), step):
+        band = np.asarray(labels[top : top + step])
+        rows = np.packbits(band.astype(np.bool_), axis=1) if bits == 1 else band.astype(np.uint8)
+        lines = np.empty((len(rows), rows.shape[1] + 1), np.uint8)
+        lines[:, 0] = UP
+        lines[0, 1:] = rows[0] if above is None else rows[0] - above
+        np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
+        above = rows[-1]
+        if part := deflate.compress(lines.data):
+            yield part
+    yield deflate.flush()
 
 
 class PngWriter(Writer):

@@ -16,7 +16,7 @@ STRIP = 1 << 16
 """Pixels handled at a time, so that the work stays in the processor's cache whatever the size of the photo."""
 
 
-def _taps(size: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+def taps(size: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
     """Of each target index, the two source indices of bilinear interpolation and the weight of the second."""
     at = np.clip((np.arange(target) + 0.5) * (size / target) - 0.5, 0, size - 1)
     low = np.floor(at).astype(np.intp)
@@ -30,7 +30,7 @@ def upsampled_labels(probs: Probabilities, height: int, width: int) -> AnyLabels
     """
     if len(probs) == 2:
         return _two(probs[1] - probs[0], height, width)
-    y0, y1, ty = _taps(probs.shape[1], height)
+    y0, y1, ty = taps(probs.shape[1], height)
     wide = _widen(probs, width)
     labels = np.zeros((height, width), np.uint8 if len(probs) <= 256 else np.uint16)
     for part in _strips(height, width):
@@ -51,7 +51,7 @@ def _two(ahead: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint
     Down a column the lead is linear between two source rows, so it changes sign at most once there: one comparison
     of the position with the place of that change replaces the interpolation.
     """
-    y0, y1, ty = _taps(ahead.shape[0], height)
+    y0, y1, ty = taps(ahead.shape[0], height)
     above = _widen(ahead, width)
     below = np.vstack([above[1:], above[-1:]])
     positive = above > 0
@@ -65,7 +65,7 @@ def _two(ahead: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint
 
 
 def _widen(planes: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    low, high, weight = _taps(planes.shape[-1], width)
+    low, high, weight = taps(planes.shape[-1], width)
     return np.asarray(planes[..., low] * (1 - weight) + planes[..., high] * weight, np.float32)
 
 
