@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -37,3 +39,41 @@ def warp(layer: Tensor, scale: Tensor, shift: Tensor, flip: Tensor, padding: str
     theta[:, 0, 2], theta[:, 1, 2] = -shift[:, 0] * sign, -shift[:, 1] / scale
     grid = F.affine_grid(theta, list(layer.shape), align_corners=False)
     return F.grid_sample(layer, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+
+
+# What is left of each layer behind those in front of it: v_k = m_k prod over j > k of (1 - m_j), v_0 the background's
+def visible(masks: Tensor) -> Tensor:
+    """(B, K, 1, H, W) opacities in [0, 1], back to front -> (B, K + 1, H, W), background first, summing to 1."""
+    opaque = torch.cat([torch.ones_like(masks[:, :1]), masks], 1)[:, :, 0]
+    through = (1 - masks[:, :, 0]).flip(1).cumprod(1).flip(1)
+    return opaque * torch.cat([through, torch.ones_like(through[:, :1])], 1)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Images in layers: an opaque background, and K layers over it, back to front."""
+
+    background: Tensor
+    """(B, C, H, W) in [-1, 1]."""
+    images: Tensor
+    """(B, K, C, H, W) in [-1, 1], opaque."""
+    masks: Tensor
+    """(B, K, 1, H, W) opacities in [0, 1]."""
+
+    def flatten(self, keep: Tensor | None = None) -> Tensor:
+        """(B, C, H, W): the layers over one another; those whose `keep` (B, K) is 0 are left out. None keeps all."""
+        masks = self.masks if keep is None else self.masks * keep[:, :, None, None, None]
+        return composite(list(zip(self.images.unbind(1), masks.unbind(1), strict=True)), self.background)
+
+    def detach(self) -> Stack:
+        """The same values without their graph."""
+        return Stack(self.background.detach(), self.images.detach(), self.masks.detach())
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """A room that finds layers."""
+
+    def decompose(self, images: Tensor) -> Stack:
+        """(B, C, H, W) in [-1, 1], any H, W >= 32 -> its layers, all of them kept, at the same size."""
+        ...

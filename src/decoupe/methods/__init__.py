@@ -56,6 +56,24 @@ def _independence_room() -> type[Room]:
     return Independence
 
 
+def _layer_disposal_config() -> type[Any]:
+    from decoupe.methods.layer_disposal.config import Config
+
+    return Config
+
+
+def _layer_disposal_presets() -> Mapping[str, Any]:
+    from decoupe.methods.layer_disposal.config import PRESETS
+
+    return PRESETS
+
+
+def _layer_disposal_room() -> type[Room]:
+    from decoupe.methods.layer_disposal.room import LayerDisposal
+
+    return LayerDisposal
+
+
 def _redraw_config() -> type[Any]:
     from decoupe.methods.redraw.config import Config
 
@@ -164,6 +182,15 @@ ROOMS: Mapping[str, RoomEntry] = {
             _independence_presets,
             _independence_room,
             wants_backgrounds=True,
+        ),
+        RoomEntry(
+            "layer_disposal",
+            "finds layers of which any can be left out so that the image still looks real; looks behind objects",
+            "photos of one kind of scene, thousands of them",
+            "background and K layers, each with its own image",
+            _layer_disposal_config,
+            _layer_disposal_presets,
+            _layer_disposal_room,
         ),
         RoomEntry(
             "redraw",

@@ -1,0 +1,1 @@
+"""Layer disposal: scenes as layers, any of which may be left out."""
