@@ -37,7 +37,7 @@ def tiles(side: int) -> Iterator[np.ndarray]:
     """(512, 512, 4) tiles of an image of bright discs on noise."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:512, :512]
-    for _ in range(-((-side // 512) ** 2)):
+    for _ in range(((side + 511) // 512) ** 2):
         cy, cx, r = rng.uniform(100, 400), rng.uniform(100, 400), rng.uniform(40, 120)
         near = (y - cy) ** 2 + (x - cx) ** 2 < r * r
         noise = rng.integers(0, 60, (512, 512, 1), np.uint8)
@@ -57,7 +57,7 @@ def main() -> None:
         small.mkdir()
         for number, tile in zip(range(8), tiles(2048), strict=False):
             tifffile.imwrite(small / f"{number}.tif", tile, photometric="rgb", extrasamples=[0])
-        fit = "import sys, decoupe; decoupe.fit('baselines', sys.argv[1], run=sys.argv[2], kind='kmeans-1x1', size=32)"
+        fit = "import sys, decoupe; decoupe.fit('baselines', sys.argv[1], run=sys.argv[2], kind='kmeans-1x1', k=2, size=32)"
         subprocess.run([sys.executable, "-c", fit, str(small), str(folder / "run")], check=True)
         image = folder / "large.tif"
         tifffile.imwrite(

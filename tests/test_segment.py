@@ -281,7 +281,7 @@ def test_single_files_and_frames(folder: Path, tmp_path: Path) -> None:
 
 
 def test_options_not_there_are_refused(folder: Path, tmp_path: Path) -> None:
-    for options in ({"tile": 512}, {"overlap": 8}, {"crf": "sharp"}, {"formats": "layers"}):
+    for options in ({"tile": 8}, {"overlap": 8}, {"crf": "sharp"}, {"formats": "layer"}):
         with pytest.raises(UsageFault):
             segment(Bright(), folder, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
