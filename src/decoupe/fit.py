@@ -40,6 +40,7 @@ def fit(
     run: str | Path | None = None,
     boxes: str | Path | None = None,
     backgrounds: str | Path | None = None,
+    tags: str | Path | None = None,
     size: int | None = None,
     images_seen: int | None = None,
     minutes: float | None = None,
@@ -56,6 +57,7 @@ def fit(
 ) -> Model:
     """Fit `room` to `images` (folder, glob, file, CSV, list, or NAME:PATH) and return the selected model.
 
+    `tags`: for rooms that learn from them, a CSV with the columns image,tags, or NAME:PATH of a layout that has tags.
     `split`: which images of NAME:PATH: "train" = all but the val and test splits, None = all, or a split by name.
     `options` are fields of the room's Config on top of its `preset`. Training stops at the first of `images_seen`
     and `minutes`; without either it sees the room's default number of images. `resume` goes on with the run at `run`
@@ -68,6 +70,7 @@ def fit(
     here = launch.world()
     settings = {
         "images": _portable(images), "split": split, "boxes": _portable(boxes), "backgrounds": _portable(backgrounds),
+        "tags": _portable(tags),
         "size": size, "images_seen": images_seen, "minutes": minutes, "seed": seed, "preset": preset,
         "precision": precision, "max_pixels": max_pixels, "restarts": restarts,
         "options": options,
@@ -201,7 +204,12 @@ def _fit(run: Run, reporter: Reporter, here: World, started: float, resume: bool
     device = torch.device("cuda", here.local_rank) if torch.cuda.is_available() else torch.device("cpu")
     reporter.header(f"decoupe {_versions()['decoupe']} · {_hardware()} · torch {torch.__version__}", str(run.path))
     with launch.first_goes_first(here):
-        data = prepare.training_data(settings, config, reporter, ROOMS[run.info["room"]].wants_backgrounds)
+        entry = ROOMS[run.info["room"]]
+        own = entry.training(config)
+        if own is None:
+            data = prepare.training_data(settings, config, reporter, entry.wants_backgrounds, entry.wants_tags)
+        else:
+            data = own(settings, config, reporter)
     _record_data(run, data, here, resume)
     torch.manual_seed(settings["seed"])
     room = build_room(run.info["room"], run.info["config"], run.info["spec"], "run.json")

@@ -27,7 +27,7 @@ from decoupe.fit import Images, _portable, fit
 from decoupe.methods.config import in_range
 
 NAMED = (
-    *("images", "boxes", "backgrounds", "split", "size"),
+    *("images", "tags", "boxes", "backgrounds", "split", "size"),
     *("images_seen", "minutes", "preset", "max_pixels", "restarts"),
 )
 """Settings that runs of one study share, beside the options of the room."""

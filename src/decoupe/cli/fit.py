@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LINE = "train a method on images without pixel labels"
 USAGE = "ROOM --images PATH [--split train] [--run DIR] [--minutes M] [room options]"
 RECORDED = (
-    *("images", "split", "boxes", "backgrounds"),
+    *("images", "split", "tags", "boxes", "backgrounds"),
     *("seed", "preset", "precision", "max_pixels", "restarts"),
 )
 """Settings that a run keeps: on --resume they are read from it."""
@@ -42,6 +42,12 @@ def flags(parser: Parser) -> None:
         metavar="NAME",
         type=filled("--split"),
         help="of NAME:PATH: train leaves out its val and test images, or a split by name (default: all images)",
+    )
+    add(
+        "--tags",
+        metavar="FILE",
+        type=filled("--tags"),
+        help="what is in each photo, for rooms that learn from that: CSV (image,tags), or NAME:PATH of a layout",
     )
     add(
         "--boxes",
@@ -249,7 +255,7 @@ def run(given: argparse.Namespace) -> None:
         from decoupe.fit import fit, shell_command
 
         shared: dict[str, Any] = dict(
-            run=given.run, split=given.split, boxes=given.boxes, backgrounds=given.backgrounds,
+            run=given.run, split=given.split, tags=given.tags, boxes=given.boxes, backgrounds=given.backgrounds,
             images_seen=given.images_seen, minutes=given.minutes, seed=given.seed or 0, preset=given.preset,
             precision=given.precision, devices=given.devices, max_pixels=given.max_pixels,
             command=shell_command(), reporter=reporter,

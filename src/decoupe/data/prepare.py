@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 
 from decoupe.data.backgrounds import background_cache
 from decoupe.data.boxes import read_boxes
-from decoupe.data.cache import Cache, default_cache_folder, survey_and_cache
+from decoupe.data.cache import Cache, survey_and_cache
 from decoupe.data.catalogue import LAYOUTS, open_dataset
 from decoupe.data.decode import MAX_PIXELS
+from decoupe.data.paths import default_cache_folder
 from decoupe.data.sources import Item, find
+from decoupe.data.tags import CueFolder, Tagged, read_tags
 from decoupe.engine.progress import Reporter
 from decoupe.errors import Fault, UsageFault
 from decoupe.methods.room import DataSpec, Source, TrainingData
@@ -30,7 +33,7 @@ class Prepared:
     about: dict[str, Any]
 
 
-def items_of(source: Any, split: str | None = None) -> list[Item]:
+def items_of(source: Any, split: str | None = None) -> Sequence[Item]:
     """Items of a folder, glob, file, CSV, list, or of a named layout NAME:PATH (its images; labels are not read).
 
     `split`: which part of a layout (`Dataset.to_fit`); None = all of it. UsageFault where there are no splits.
@@ -80,7 +83,35 @@ def _backgrounds(cut: Callable[..., tuple[Cache, str]], source: str | None) -> t
     )
 
 
-def training_data(settings: Mapping[str, Any], config: Any, reporter: Reporter, wants_backgrounds: bool) -> Prepared:
+def _tagged(settings: Mapping[str, Any], config: Any, items: Sequence[Item], wanted: bool) -> Tagged | None:
+    """The tags of the photos, where the room wants them. UsageFault if it does not, or there are none."""
+    source, images = settings.get("tags"), settings["images"]
+    if not wanted:
+        if source is not None:
+            raise UsageFault("a room that learns from tags", "another, with --tags", "use `fit tags`, or leave it out")
+        return None
+    if source is None and str(images).partition(":")[0] in LAYOUTS:
+        source = images
+    if source is None:
+        raise UsageFault("--tags FILE", "none", "give a CSV with the columns image,tags")
+    return read_tags(source, items, getattr(config, "classes", ()))
+
+
+def _with_tags(data: TrainingData, tagged: Tagged, config: Any, items: Sequence[Item]) -> tuple[TrainingData, str]:
+    """The data with tags and cues, and a digest of both."""
+    table = tagged.table(items)
+    spec = replace(data.spec, tags=tagged.names)
+    folder = getattr(config, "cues", "")
+    cues = CueFolder(Path(folder), items, len(tagged.names), data.spec.size) if folder else None
+    mark = hashlib.sha256(repr(tagged.names).encode() + table.tobytes())
+    if cues is not None:
+        mark.update(repr([path and (path.name, path.stat().st_size) for path in cues.files]).encode())
+    return replace(data, spec=spec, tags=table, cues=cues), mark.hexdigest()
+
+
+def training_data(
+    settings: Mapping[str, Any], config: Any, reporter: Reporter, wants_backgrounds: bool, wants_tags: bool = False
+) -> Prepared:
     """Survey and cache the images of `settings`, and find backgrounds if the room wants them.
 
     Backgrounds are patches of the photos themselves (outside the boxes, or corners); a `--backgrounds` folder joins
@@ -89,6 +120,10 @@ def training_data(settings: Mapping[str, Any], config: Any, reporter: Reporter, 
     items = items_of(settings["images"], settings.get("split"))
     if settings["boxes"] is not None:
         items = read_boxes(Path(settings["boxes"]), items)
+    tagged = _tagged(settings, config, items, wants_tags)
+    if tagged is not None:
+        items = tagged.items
+        reporter.note(tagged.sentence())
     folder = default_cache_folder()
     limit = settings["max_pixels"] or MAX_PIXELS
     survey, images = survey_and_cache(items, config.size, folder=folder, max_pixels=limit)
@@ -111,4 +146,8 @@ def training_data(settings: Mapping[str, Any], config: Any, reporter: Reporter, 
         )
         backgrounds, about["backgrounds"], about["backgrounds_fingerprint"] = _backgrounds(cut, settings["backgrounds"])
         reporter.note(about["backgrounds"])
-    return Prepared(TrainingData(images, backgrounds, spec), about)
+    training = TrainingData(images, backgrounds, spec)
+    if tagged is not None:
+        training, mark = _with_tags(training, tagged, config, survey.items)
+        about |= {"tags": tagged.sentence(), "fingerprint": f"{images.fingerprint}+{mark}"}
+    return Prepared(training, about)

@@ -13,7 +13,10 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from decoupe.types import Image, Regions
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class DataSpec:
     """Bands of the training images, >= 1."""
     size: int
     """Side of the square training images in pixels, >= 32."""
+    tags: tuple[str, ...] = ()
+    """Names of the tags that photos have, where there are any."""
 
 
 def to_unit(images: Any, device: torch.device | str = "cpu") -> Tensor:
@@ -49,6 +54,10 @@ class TrainingData:
     backgrounds: Source
     """(M, C, S, S) uint8: patches without the object (a folder, or taken from the photos: the log says which)."""
     spec: DataSpec
+    tags: NDArray[np.uint8] | None = None
+    """(N, tags) 1 where a photo has the tag, for rooms that want them."""
+    cues: Source | None = None
+    """(N, S, S) uint8 cues that were made elsewhere: 0 background, 1 ... tags, 255 nothing known."""
 
 
 class Draw:
@@ -173,6 +182,14 @@ class Room(nn.Module, ABC):
     NEEDS_ALL: ClassVar[bool] = False
     """Whether a region that no image uses is a collapse (it is not where regions are clusters to choose from)."""
 
+    WHOLE: ClassVar[bool] = False
+    """Whether it sees a photo at its own size, by `look`, instead of a square of it."""
+
+    @classmethod
+    def of(cls, config: Any) -> type[Room]:
+        """The class for these settings; rooms with tasks that share nothing have one class for each."""
+        return cls
+
     def __init__(self, config: Any, spec: DataSpec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
@@ -181,6 +198,11 @@ class Room(nn.Module, ABC):
     @abstractmethod
     def regions(self) -> tuple[str, ...]:
         """K names, background first where the method knows it ("background", "object", "region 2", ...)."""
+
+    @property
+    def crf(self) -> str | None:
+        """Preset of the dense CRF that is the method's own last step over a whole photo; None: it has none."""
+        return None
 
     def prepare(self, data: TrainingData) -> None:
         """Closed-form fitting before the first stage of a fresh run (k-means, averages). Default: nothing."""
@@ -198,6 +220,10 @@ class Room(nn.Module, ABC):
     @abstractmethod
     def segment(self, images: Tensor) -> Tensor:
         """(B, C, H, W) float32 in [-1, 1] -> (B, K, H, W) float32 summing to 1 over K. Any H, W >= 32."""
+
+    def look(self, image: Image) -> Regions:
+        """The regions, and instances, of a whole photo, (H, W, C) uint8, at its own size. Only where WHOLE."""
+        raise NotImplementedError(type(self).__name__)
 
     @property
     def inference(self) -> tuple[str, ...]:

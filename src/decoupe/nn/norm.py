@@ -78,3 +78,27 @@ def global_mean(values: Tensor) -> Tensor:
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         return _sum_over_processes(mean) / dist.get_world_size()
     return mean
+
+
+@torch.no_grad()
+def fold(network: nn.Module) -> None:
+    """Put every batch normalisation that follows a convolution into it, in place, with its stored statistics.
+
+    For networks whose statistics shall not change any more. The result in evaluation mode stays the same: with
+    s = gamma / sqrt(variance + eps), weights become s w and the bias beta + s (bias - mean).
+    """
+    for parent in list(network.modules()):
+        children = list(parent.named_children())
+        for (_, conv), (name, norm) in zip(children, children[1:], strict=False):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                _fold_one(conv, norm)
+                setattr(parent, name, nn.Identity())
+
+
+def _fold_one(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    if norm.running_mean is None or norm.running_var is None:
+        raise Fault("batch normalisation with stored statistics", "one without", "leave it as it is")
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    before = torch.zeros_like(norm.bias) if conv.bias is None else conv.bias
+    conv.weight.mul_(scale[:, None, None, None])
+    conv.bias = nn.Parameter(norm.bias + scale * (before - norm.running_mean))

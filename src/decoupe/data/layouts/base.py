@@ -34,12 +34,12 @@ class Sample:
     """The file `mask` reads, or None."""
     box: tuple[float, float, float, float] | None = None
     """x0, y0, x1, y1 in pixels of the upright image, right and lower ends exclusive."""
-    tags: frozenset[str] | None = None
-    """Names of the classes that are in the image, from the data set's own lists; None where it has none."""
     reader: Callable[[Path], Labels] = field(default=read_mask, repr=False, compare=False)
     """Turns the truth file (or folder) into class ids."""
     instance_reader: Callable[[Path], InstanceMap] | None = field(default=None, repr=False, compare=False)
     """Turns the truth into instance ids; None where the data set tells no instances apart."""
+    tags: frozenset[str] | None = None
+    """Names of the classes that are in the image, from the data set's own lists; None where it has none."""
 
     def mask(self) -> Labels:
         """(H, W) int64 class ids in the image's frame, 255 void.
