@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import tifffile
 
+import decoupe.data.cache as cache_module
 import decoupe.data.checks as checks
-from decoupe.data.cache import build_cache, default_cache_folder, survey_and_cache
+from decoupe.data.cache import build_cache, survey_and_cache
+from decoupe.data.paths import default_cache_folder
 from decoupe.data.decode import conform, read_image, resize
 from decoupe.data.sources import Item, find
 from decoupe.errors import Fault
@@ -229,3 +231,28 @@ def test_the_default_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_cache_folder() == Path("/z/decoupe")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert default_cache_folder() == Path.home() / ".cache/decoupe"
+
+
+def test_untouched_files_are_not_even_read_again(
+    tmp_path: Path, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only size and times are looked at, and one second of doubt about fresh files is kept."""
+    read: list[Path] = []
+    real = cache_module.open_plain
+    monkeypatch.setattr(cache_module, "open_plain", lambda path: (read.append(path), real(path))[1])
+    folder = tmp_path / "cache"
+    mark = survey_and_cache(items, 32, folder=folder)[1].fingerprint
+    assert survey_and_cache(items, 32, folder=folder)[1].fingerprint == mark and len(read) == 2 * len(items)
+    monkeypatch.setattr(cache_module, "UNSETTLED", -1)  # as if the files were old
+    survey_and_cache(items, 32, folder=folder)
+    read.clear()
+    assert survey_and_cache(items, 32, folder=folder)[1].fingerprint == mark and not read
+    survey_and_cache(items[1:], 32, folder=folder)
+    assert len(read) == len(items) - 1
+    time = items[3].path.stat().st_mtime_ns
+    save(items[3].path, noise(43, 50, seed=99))
+    os.utime(items[3].path, ns=(time, time))  # size and time of writing may be the same as before
+    read.clear()
+    assert survey_and_cache(items, 32, folder=folder)[1].fingerprint != mark and len(read) == len(items)
+    items[3].path.unlink()
+    assert survey_and_cache(items, 32, folder=folder)[0].usable == len(items) - 1

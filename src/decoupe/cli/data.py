@@ -1,4 +1,4 @@
-"""`decoupe data check PATH`, `decoupe data synth --out DIR`."""
+"""`decoupe data check PATH`, `decoupe data synth --out DIR`, `decoupe data pack PATH --out DIR`."""
 
 from __future__ import annotations
 
@@ -67,8 +67,39 @@ def synth_run(given: argparse.Namespace) -> None:
     console.line(f"       decoupe evaluate RUN --data synth:{out}")
 
 
+def pack_flags(parser: Parser) -> None:
+    """Arguments of `data pack`."""
+    add = parser.add_argument
+    add("path", metavar="PATH", type=filled("PATH"), help="images: folder, glob, file, CSV manifest or NAME:PATH")
+    add("--out", metavar="DIR", type=filled("--out"), required=True, help="a new or empty folder for the shards")
+    add(
+        "--shard-mb",
+        metavar="MB",
+        type=whole("--shard-mb", 1, 100_000),
+        default=256,
+        help="size of a shard in megabytes (default: 256)",
+    )
+
+
+def pack_run(given: argparse.Namespace) -> None:
+    """Write tar shards that every command reads like a folder."""
+    from decoupe.data.pack import pack
+    from decoupe.data.prepare import items_of
+
+    items = items_of(given.path)
+    with console.counting("images") as progress:
+        done = pack(items, Path(given.out), given.shard_mb * 1_000_000, progress)
+    console.table([(p.path, p.reason, "left out") for p in done.problems])
+    console.line(f"{done.images:,} images in {len(done.shards):,} shard{'s' * (len(done.shards) != 1)} in {given.out}/")
+    console.line(f"next   decoupe fit {next(iter(ROOMS))} --images {given.out}")
+
+
 CHECK = Verb("data check", "read every image once and name what is broken or odd", "PATH", check_flags, check_run)
 SYNTH = Verb(
     "data synth", "make built-in images with exact masks, layers, boxes, tags",
     "--out DIR [--n N] [--kind KIND] [--size PX] [--seed S]", synth_flags, synth_run,
+)  # fmt: skip
+PACK = Verb(
+    "data pack", "copy images into tar shards, for very many small files", "PATH --out DIR [--shard-mb MB]",
+    pack_flags, pack_run,
 )  # fmt: skip

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from decoupe.data.cache import Cache, Plan, build, default_cache_folder
+from decoupe.data.cache import Cache, Plan, build
 from decoupe.data.checks import Cut, Group, Groups, Progress
 from decoupe.data.decode import MAX_PIXELS, Decoded
+from decoupe.data.paths import default_cache_folder
 from decoupe.data.sources import Item, find
 from decoupe.types import Image
 

@@ -6,6 +6,7 @@ names, dates or the order of threads, so an unchanged data set is never decoded 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -38,25 +39,23 @@ from decoupe.data.checks import (
     summarise,
 )
 from decoupe.data.decode import MAX_PIXELS, BadImage, Decoded, open_plain
+from decoupe.data.paths import default_cache_folder
 from decoupe.data.pixels import conform, resize
 from decoupe.data.pool import ordered
 from decoupe.data.readers import Unreadable
+from decoupe.data.shards import stamps
 from decoupe.data.sources import Item
+from decoupe.engine.files import write_atomic
 from decoupe.errors import Fault
 from decoupe.types import Image
 
 VERSION = 2
 """Part of every fingerprint: raise it when decoding, cutting or shrinking changes."""
 
-_ROWS, _FILES, _INDEX = "images.u8", "files.npy", "cache.json"
+UNSETTLED = 5
+"""Seconds after its last change in which a file's times are not trusted."""
 
-
-def default_cache_folder() -> Path:
-    """$DECOUPE_CACHE, else $XDG_CACHE_HOME/decoupe, else ~/.cache/decoupe."""
-    given = os.environ.get("DECOUPE_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "decoupe"
+_ROWS, _FILES, _INDEX, _KNOWN = "images.u8", "files.npy", "cache.json", "known"
 
 
 class Cache:
@@ -180,7 +179,7 @@ def build(
 ) -> tuple[Table, Cache]:
     """The cache of a plan, made if need be, and the facts of its files (from the earlier run when it was there)."""
     work = Groups(items)
-    mark = _fingerprint(work, plan, workers)
+    mark = _recalled(work, plan, folder, workers)
     home = folder / mark[:24]
     old = _load(home, mark)
     if old is not None:
@@ -204,11 +203,38 @@ def build(
     return new
 
 
+def _recalled(work: Sequence[Group], plan: Plan, folder: Path, workers: int) -> str:
+    """`_fingerprint`, or what it was the last time if no file has been touched since: reading a million takes long.
+
+    Touched: another size, or another time of change of content or of inode (that one no program can set back). Files
+    changed within the last seconds are read again: they may change once more within one tick of the clock.
+    """
+    total, latest = hashlib.sha256(json.dumps(_settings(plan)).encode()), 0
+    for group, (size, written, changed) in zip(work, stamps(group[0][1].path for group in work), strict=True):
+        item = group[0][1]
+        boxes = [one.box for _, one in group]
+        total.update(os.fsencode(f"{item.path.absolute()}\0{item.frame} {size} {written} {changed} {boxes}\0"))
+        latest = max(latest, changed)
+    known = folder / _KNOWN / total.hexdigest()[:32]
+    try:
+        return known.read_text()
+    except OSError:
+        pass
+    mark = _fingerprint(work, plan, workers)
+    if latest < time.time_ns() - UNSETTLED * 10**9:
+        with contextlib.suppress(OSError):  # only a memory
+            known.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(known, mark.encode())
+    return mark
+
+
+def _settings(plan: Plan) -> list[Any]:
+    return [VERSION, plan.name, plan.hint, plan.size, plan.channels, plan.max_pixels]
+
+
 def _fingerprint(work: Sequence[Group], plan: Plan, workers: int) -> str:
     """sha256 over the settings and, per file, its content, frame and boxes."""
-    total = hashlib.sha256(
-        json.dumps([VERSION, plan.name, plan.hint, plan.size, plan.channels, plan.max_pixels]).encode()
-    )
+    total = hashlib.sha256(json.dumps(_settings(plan)).encode())
     for group, content in zip(work, ordered(_content, work, workers), strict=True):
         total.update(json.dumps([content, group[0][1].frame, [item.box for _, item in group]]).encode())
     return total.hexdigest()

@@ -1,4 +1,4 @@
-"""The one function that joins a folder and a name somebody else wrote (CSV, COCO, tags, run.json...)."""
+"""Where things lie: the one function that joins a folder and a name somebody else wrote, and the cache folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ MARKER = ".decoupe-output"
 
 An empty marker covers the whole folder; otherwise each line names one file (relative to the folder) to leave out.
 """
+
+
+def default_cache_folder() -> Path:
+    """$DECOUPE_CACHE, else $XDG_CACHE_HOME/decoupe, else ~/.cache/decoupe."""
+    given = os.environ.get("DECOUPE_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "decoupe"
 
 
 def inside(root: str | Path, name: str | Path) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -76,6 +76,29 @@ def stamp(path: str | Path) -> tuple[int, int]:
             raise
         stat = os.stat(where[0])
     return stat.st_size, stat.st_mtime_ns
+
+
+def stamps(paths: Iterable[Path]) -> Iterator[tuple[int, int, int]]:
+    """(bytes, time of change, time of change of the inode, in ns) of files or of their shards; zeros: there is none."""
+    shard, known = "", (0, 0, 0)
+    for path in paths:
+        text = os.fspath(path)
+        if shard and text.startswith(shard):
+            yield known
+            continue
+        try:
+            stat = os.stat(text)
+        except NotADirectoryError:
+            where = shard_of(text)
+            if where is None:
+                yield 0, 0, 0
+                continue
+            stat, shard = os.stat(where[0]), where[0] + "/"
+            known = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+        except OSError:
+            yield 0, 0, 0
+            continue
+        yield stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 @lru_cache(maxsize=OPEN)

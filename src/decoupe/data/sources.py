@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import overload
 
 from decoupe.data.keys import keys
-from decoupe.data.paths import MARKER, inside
+from decoupe.data.paths import MARKER, default_cache_folder, inside
+from decoupe.data.remote import fetch, is_url
 from decoupe.data.shards import SUFFIX, members
 from decoupe.data.sniff import kind, link_words
 from decoupe.errors import Fault
@@ -149,6 +150,8 @@ def _expand(source: str | Path) -> tuple[str, list[str]]:
     path = Path(text)
     if not text or "\0" in text:
         raise Fault("a path", repr(text), "name a folder, a file or a CSV")
+    if is_url(text):
+        return _expand(fetch(text, default_cache_folder() / "remote", lambda name: _suffix(name) in LISTED | {SUFFIX}))
     if path.is_dir():
         if _written_by_us(path) == set():
             raise Fault(
@@ -235,7 +238,7 @@ def _shard(path: str) -> Iterator[str]:
     try:
         for name, _, _ in members(path):
             hidden = any(part.startswith(".") for part in name.split("/"))
-            if not hidden and os.path.splitext(name)[1].lower() in LISTED:
+            if not hidden and _suffix(name) in LISTED:
                 yield f"{path}/{name}"
     except (tarfile.TarError, OSError):
         yield path
@@ -255,9 +258,13 @@ def _below_ours(folder: Path, root: Path) -> bool:
     return any(_written_by_us(place) == set() for place in between)
 
 
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
 def _is_image(path: str) -> bool:
     name = os.path.basename(path)
-    suffix = os.path.splitext(name)[1].lower()
+    suffix = _suffix(name)
     if suffix or name.startswith("."):
         return suffix in LISTED
     try:
