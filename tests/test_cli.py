@@ -38,6 +38,7 @@ FLAGS = {
     "compare": {"--json"},
     "embed": {"--out", "--kind", "--max-pixels"},
     "report": set(),
+    "review": {"--images", "--port"},
     "reproduce": {"--list", "--data", "--scale", "--out", "--seeds", "--images-seen", "--labelled", "--json"},
 }  # fmt: skip
 """The fixed names of the interface: changing one breaks somebody's script."""
@@ -147,7 +148,7 @@ def test_snapshots_hold_nothing_that_is_no_longer_asked() -> None:
 def test_verbs_and_their_flags_are_the_published_ones() -> None:
     assert list(VERBS) == [
         "demo", "methods", "data check", "data synth", "fit", "distill", "segment", "name", "evaluate",
-        "compare", "embed", "report", "reproduce",
+        "compare", "embed", "report", "review", "reproduce",
     ]  # fmt: skip
     for name, verb in VERBS.items():
         assert set(verb.parser().flags) - {"--help", "--debug"} == FLAGS[name], name

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from decoupe import __version__, console
-from decoupe.cli import data, distill, embed, evaluate, fit, reproduce, segment, start
+from decoupe.cli import data, distill, embed, evaluate, fit, reproduce, review, segment, start
 from decoupe.cli.parser import Verb, unknown
 from decoupe.errors import Fault, Interrupted, UsageFault
 
@@ -29,6 +29,7 @@ VERBS: dict[str, Verb] = {
         evaluate.COMPARE,
         embed.VERB,
         evaluate.REPORT,
+        review.VERB,
         reproduce.REPRODUCE,
     )
 }
