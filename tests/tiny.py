@@ -13,7 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
+from scipy import ndimage
 
+from decoupe.data.sources import find
 from decoupe.engine.launch import World
 from decoupe.engine.loop import Loop
 from decoupe.engine.progress import Silent
@@ -85,6 +88,25 @@ TINY: dict[str, dict[str, Any]] = {
     },
     "iic": {"size": 32, "batch": 8, "train_images": 144, "width": 4, "over_k": 6, "k": 2},
     "student": {"size": 32, "batch": 8, "width": 4, "depth": 3, "rounds": 2, "round_images": 96},
+    "tags": {
+        "size": 32,
+        "batch": 8,
+        "classifier_images": 96,
+        "classifier_size": 32,
+        "width": 8,
+        "sec_images": 48,
+        "round_images": 48,
+    },
+    "scene_vae": {
+        "size": 32,
+        "batch": 8,
+        "train_images": 160,
+        "width": 4,
+        "latent": 4,
+        "hidden": 16,
+        "checks": 4,
+        "diagnose": 5,
+    },
     "baselines": {"size": 32},
 }
 
@@ -114,13 +136,50 @@ def teacher(channels: int = 3, k: int = 3) -> str:
     return str(run.path)
 
 
+class Listed:
+    """Images with the items that a cache keeps beside them."""
+
+    def __init__(self, images: np.ndarray, folder: Path) -> None:
+        self._images = images
+        self.items = find(folder / "images")
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._images[index]
+
+
+@functools.cache
+def masked(channels: int = 3, size: int = 32, count: int = 40) -> str:
+    """A folder of `count` photos and the masks of every second one, kept until the end: layout `masks`."""
+    folder = Path(tempfile.mkdtemp(prefix="decoupe-masks-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for number, image in enumerate(photos(count, channels, size)):
+        np.save(folder / "images" / f"{number:03d}.npy", np.ascontiguousarray(image.transpose(1, 2, 0)))
+        if number % 2 == 0:
+            mask = ndimage.uniform_filter(image.mean(0), 5) > 125
+            Image.fromarray(mask.astype(np.uint8)).save(folder / "masks" / f"{number:03d}.png")
+    return str(folder)
+
+
 def build(name: str, channels: int = 3, seed: int = 0, **options: Any) -> tuple[Room, TrainingData]:
     """A room with weights from `seed`, and 40 photos."""
     if name == "student":
         options = {"teacher": teacher(channels)} | options
+    if name == "scene_vae":
+        options = {"masks": f"{masked(channels, int(options.get('size', 32)))}/masks"} | options
     config = ROOMS[name].complete(read_config(ROOMS[name].config(), TINY[name] | options, "the test"))
     size = int(getattr(config, "size", 32))
-    data = TrainingData(photos(40, channels, size), photos(16, channels, size, seed=9) // 2, DataSpec(channels, size))
+    images: Any = photos(40, channels, size)
+    if name == "scene_vae":
+        images = Listed(images, Path(masked(channels, size)))
+    data = TrainingData(images, photos(16, channels, size, seed=9) // 2, DataSpec(channels, size))
+    if ROOMS[name].wants_tags:  # as if half of the discs were called bright, and a third round
+        tags = np.stack([np.arange(40) % 2, np.arange(40) % 3 == 0], 1).astype(np.uint8)
+        data = dataclasses.replace(data, spec=DataSpec(channels, size, ("bright", "round")), tags=tags)
     torch.manual_seed(seed)
     return ROOMS[name].room()(config, data.spec), data
 

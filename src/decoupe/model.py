@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from decoupe.compositing import Layered
 from decoupe.data.decode import conform, read_image, resize
 from decoupe.engine.runfolder import Run
 from decoupe.engine.tensors import load_tensors
@@ -34,7 +36,7 @@ def build_room(room: str, config: dict[str, Any], spec: dict[str, Any], where: s
     in_range("channels", data.channels, 1, 4096)
     in_range("size", data.size, 32, 4096)
     settings = read_config(ROOMS[room].config(), config, where)
-    return ROOMS[room].room()(settings, data)
+    return ROOMS[room].room().of(settings)(settings, data)
 
 
 def embedding_rooms() -> list[str]:
@@ -89,10 +91,13 @@ class Model:
         self.room.to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
         own = self.room.regions
         named = len(run.names) == len(own)  # a snapshot from before K was proposed has regions that nobody named
-        self._groups = self._grouping() if named else [[i] for i in range(len(own))]
+        self.groups = self._grouping() if named else [[i] for i in range(len(own))]
+        """Regions of the method that each of `names` stands for: one, or those that were merged."""
         given = run.names if named else own
-        self.names: tuple[str, ...] = tuple(given[group[0]] for group in self._groups)
+        self.names: tuple[str, ...] = tuple(given[group[0]] for group in self.groups)
         """One name per region that `segment` returns (merged regions count once)."""
+        self.crf = self.room.crf
+        """Preset of the dense CRF that is part of the method and runs over whole photos; None: none."""
 
     def _fill(self, tensors: dict[str, Tensor]) -> bool:
         """Take the weights; returns whether those that only `embed` needs are missing (an older run)."""
@@ -118,14 +123,18 @@ class Model:
         return sorted([*merged, *([i] for i in alone)])
 
     @torch.inference_mode()
-    def predict(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 (B, C, S, S) -> float32 (B, K, S, S), regions merged as named: the batched network alone."""
+    def predict(self, squares: NDArray[np.uint8], tags: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """uint8 (B, C, S, S) -> float32 (B, K, S, S), regions merged as named: the batched network alone.
+
+        `tags`: (B, classes) of 0, 1 or NaN = not known, for rooms that infer from them too (`given.given_tags` checks).
+        """
         tensor = to_unit(squares, self.device)
         bf16 = self.run.info.get("precision") == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            probs = self.room.segment(tensor).float()
-        if len(self._groups) < probs.shape[1]:
-            probs = torch.stack([probs[:, group].sum(1) for group in self._groups], 1)
+            known = None if tags is None else torch.from_numpy(tags).to(self.device)
+            probs = (self.room.segment(tensor) if known is None else self.room.infer_masks(tensor, known)).float()
+        if len(self.groups) < probs.shape[1]:
+            probs = torch.stack([probs[:, group].sum(1) for group in self.groups], 1)
         return np.asarray(probs.cpu().numpy())
 
     @torch.inference_mode()
@@ -166,8 +175,28 @@ class Model:
 
         if not images:
             return []
+        if self.room.WHOLE:
+            return [self.look(image).probs for image in images]
         probs = self.predict(np.stack([self.square(image) for image in images]))
-        return [resize_probs(p, *image.shape[:2]) for p, image in zip(probs, images, strict=True)]
+        found = [resize_probs(p, *image.shape[:2]) for p, image in zip(probs, images, strict=True)]
+        if self.crf is None:
+            return found
+        from decoupe.crf import sharpen
+
+        pairs = zip(found, images, strict=True)
+        return [sharpen(Regions(p, self.names), image, self.crf, self.device).probs for p, image in pairs]
+
+    @torch.inference_mode()
+    def look(self, image: Image) -> Regions:
+        """Regions and instances of one (H, W, C) uint8 photo by a room that sees photos whole, under the run's names."""
+        bf16 = self.run.info.get("precision") == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            found = self.room.look(conform(image, self.spec.channels))
+        if len(self._groups) == len(found.probs):
+            return Regions(found.probs, self.names, instances=found.instances)
+        home = {region: row for row, group in enumerate(self._groups) for region in group}
+        things = tuple(replace(one, region=home[one.region]) for one in found.instances)
+        return Regions(np.stack([found.probs[group].sum(0) for group in self._groups]), self.names, instances=things)
 
     def segment(self, image: Image | PillowImage | str | Path) -> Regions:
         """The regions of one image: a file, a Pillow image, or (H, W) or (H, W, C) uint8. Fault if unreadable."""
@@ -178,7 +207,17 @@ class Model:
             array = array[..., None] if array.ndim == 2 else array
             if array.dtype != np.uint8 or array.ndim != 3:
                 raise Fault("an (H, W, C) uint8 image", f"{array.dtype} {array.shape}", "convert it to uint8 first")
-        return Regions(self.segment_arrays([array])[0], self.names)
+        if self.room.WHOLE:
+            return self.look(array)
+        return Regions(self.segment_arrays([array])[0], self.names, self._layers(array))
+
+    def _layers(self, image: Image) -> NDArray[np.float32] | None:
+        """(K, H, W, 4) premultiplied RGBA of an image, from rooms that find layers."""
+        if not isinstance(self.room, Layered):
+            return None
+        from decoupe import layers
+
+        return layers.resized(layers.rgba(self, self.square(image)[None])[0], (image.shape[0], image.shape[1]))
 
 
 def load(run: str | Path | Run, selection: Selection = "selected", device: str | None = None) -> Model:

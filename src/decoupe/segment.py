@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from decoupe.types import Image, Regions
 
 if TYPE_CHECKING:
     from decoupe.crf import Settings
+    from decoupe.given import Given
     from decoupe.model import Model
     from decoupe.tiling import Tiler, Tiles
 
@@ -75,6 +76,8 @@ class Pipeline:
     batch: int = BATCH
     crf: Settings | None = None
     """Dense CRF over the photo, after upsampling; None: none."""
+    given: Given | None = None
+    """Tags of the photos, observed beside them."""
 
     def __post_init__(self) -> None:
         self.problems: list[dict[str, str]] = []
@@ -140,21 +143,34 @@ class Pipeline:
         for row in range(self.batch):
             squares[row] = group[min(row, len(group) - 1)].square
         with self._turn:
-            probs = self.model.predict(squares)
-        for decoded, square in zip(group, probs, strict=False):
+            keys = [one.job.item.key for one in group]
+            given = () if self.given is None else (self.given.of(keys, self.batch),)
+            probs = self.model.predict(squares, *given)
+            layers = self._layers(squares, group)
+        for index, (decoded, square) in enumerate(zip(group, probs, strict=False)):
             if self._stop:
                 return
-            self._write(decoded, square)
+            self._write(decoded, square, None if layers is None else layers[index])
 
-    def _write(self, decoded: Decoded, square: NDArray[np.float32]) -> None:
+    def _layers(self, squares: NDArray[np.uint8], group: Sequence[Decoded]) -> NDArray[np.float32] | None:
+        if not any(FORMATS[name].LAYERS for one in group for name in one.job.formats):
+            return None
+        from decoupe.layers import rgba
+
+        return rgba(self.model, squares)
+
+    def _write(
+        self, decoded: Decoded, square: NDArray[np.float32], layers: NDArray[np.float32] | None = None
+    ) -> None:
         job = decoded.job
         exact = self.crf is not None or any(FORMATS[name].PROBS for name in job.formats)
-        regions: Upsampled | Regions = Upsampled(square, decoded.size, self.model.names, exact)
+        regions: Upsampled | Regions = Upsampled(square, decoded.size, self.model.names, exact, layers)
         if self.crf is not None and decoded.image is not None:
             from decoupe.crf import sharpen
 
             with self._turn:
-                regions = sharpen(Regions(regions.probs, regions.names), decoded.image, self.crf, self._device)
+                found = sharpen(Regions(regions.probs, regions.names), decoded.image, self.crf, self._device)
+            regions = replace(found, layers=regions.layers)
         done = {name: self.writers[name].write(job.item.key, decoded.image, regions) for name in job.formats}
         with self._lock:
             self.ledger.add(Record(job.item.key, job.name, decoded.size, None), job.source, done)
@@ -216,14 +232,16 @@ def segment(
     crf: str | Settings | None = None,
     progress: Callable[[int, int], None] | None = None,
     max_pixels: int = MAX_PIXELS,
+    tags: str | Path | None = None,
 ) -> dict[str, Any]:
     """Segment every image of `source` into `out`; what is there already and complete is skipped.
 
     run: a loaded `Model`, a run, or its path. source: folder, glob, file, CSV manifest or list. formats: names of
-    `decoupe.export.FORMATS`. crf: preset of `decoupe.crf`, or settings: sharpens regions along the photo's edges (None,
-    "none": does not). tile, overlap: segment each image by overlapping squares of `tile` pixels and blend them
+    `decoupe.export.FORMATS`. crf: preset of `decoupe.crf`, or settings: sharpens regions along the photo's edges ("none":
+    does not; None: as the method itself does, which for most is not). tile, overlap: segment each image by overlapping squares of `tile` pixels and blend them
     (`decoupe.tiling`; overlap None: a quarter); None: as a whole. progress: called with (done, total). max_pixels:
-    larger images are left out; with `tile` those that can be read band by band (TIFF, NPY) have no such limit.
+    larger images are left out; with `tile` those that can be read band by band (TIFF, NPY) have no such limit. tags:
+    a CSV of what is in the photos, for runs that infer masks from image and tags (`decoupe.given`).
 
     Returns {"out", "images", "written", "skipped", "problems": [{"path", "reason"}], "files": {format: count or file
     name}, "replaced", "seconds", "images_per_s", "note"}. Fault if no image could be used, if `out` holds the photos or
@@ -236,8 +254,17 @@ def segment(
     items = find(source)
     check_out(out, items)
     model = _model(run)
+    if crf is None and tiles is None:
+        settings = asked(getattr(model, "crf", None))
+    if any(FORMATS[name].LAYERS for name in wanted):
+        from decoupe.layers import check
+
+        check(model, tiled=tiles is not None)
+    from decoupe.given import given_tags
+
+    known = None if tags is None else given_tags(model, tags, items, tiles is not None)
     started = time.perf_counter()
-    with Ledger(out, _stamp(model, settings, tiles)) as ledger:
+    with Ledger(out, _stamp(model, settings, tiles) | ({} if known is None else {"tags": known.digest})) as ledger:
         keys = sorted(item.key for item in items)
         place = Place(out, model.names, colours(model.names), lambda name: ledger.records(name, keys), _geo_of(items))
         jobs = missing_jobs(place, ledger, items, names_of(source, items), wanted)
@@ -250,7 +277,7 @@ def segment(
 
         advance(0)
         writers = {name: FORMATS[name](place) for name in wanted}
-        pipeline = _worker(model, writers, ledger, max_pixels, advance, tiles, settings)
+        pipeline = _worker(model, writers, ledger, max_pixels, advance, tiles, settings, known)
         pipeline.run(jobs)
         usable = len(items) - len(pipeline.problems)
         if not usable:
@@ -283,9 +310,10 @@ def _worker(
     advance: Callable[[int], None],
     tiles: Tiles | None,
     crf: Settings | None,
+    given: Given | None,
 ) -> Pipeline | Tiler:
     if tiles is None:
-        return Pipeline(model, writers, ledger, max_pixels, advance, crf=crf)
+        return Pipeline(model, writers, ledger, max_pixels, advance, crf=crf, given=given)
     from decoupe.tiling import Tiler
 
     return Tiler(model, writers, ledger, max_pixels, advance, tiles, crf=crf)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from decoupe import __version__, console
-from decoupe.cli import data, distill, embed, evaluate, fit, reproduce, review, segment, start
+from decoupe.cli import data, distill, embed, evaluate, fit, imagine, remove, reproduce, review, segment, start
 from decoupe.cli.parser import Verb, unknown
 from decoupe.errors import Fault, Interrupted, UsageFault
 
@@ -21,10 +21,13 @@ VERBS: dict[str, Verb] = {
         start.METHODS,
         data.CHECK,
         data.SYNTH,
+        data.PACK,
         fit.VERB,
         distill.VERB,
         segment.SEGMENT,
         segment.NAME,
+        remove.VERB,
+        imagine.VERB,
         evaluate.EVALUATE,
         evaluate.COMPARE,
         embed.VERB,

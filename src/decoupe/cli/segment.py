@@ -11,8 +11,8 @@ from decoupe.cli.photos import largest, left_out, size_flag
 from decoupe.errors import UsageFault
 
 FORMATS = (
-    "png", "overlay", "npz", "csv", "coco", "cvat", "cvat-polygons", "labelstudio", "labelstudio-polygons", "voc",
-    "tiff", "rois", "ora",
+    "png", "overlay", "npz", "csv", "coco", "coco-panoptic", "cvat", "cvat-polygons", "labelstudio", "labelstudio-polygons", "voc",
+    "tiff", "rois", "layers", "ora",
 )  # fmt: skip
 CRFS = ("none", "krahenbuhl", "sec-train", "sec-test", "cutler", "stego", "irn")
 
@@ -68,6 +68,12 @@ def segment_flags(parser: Parser) -> None:
         type=whole("--overlap", 0, 1 << 13),
         help="least overlap of the squares, blended smoothly (default: a quarter of --tile)",
     )
+    add(
+        "--tags",
+        metavar="CSV",
+        type=filled("--tags"),
+        help="what is in each image (columns image,tags): masks from image and tags, for runs of scene_vae",
+    )
     size_flag(parser)
 
 
@@ -78,7 +84,7 @@ def segment_run(given: argparse.Namespace) -> None:
     with console.counting("images") as progress:
         done = segment(
             given.run, given.path, given.out, given.format, tile=given.tile, overlap=given.overlap, crf=given.crf,
-            progress=progress, max_pixels=largest(given),
+            progress=progress, max_pixels=largest(given), tags=given.tags,
         )  # fmt: skip
     left_out(done["problems"])
     written = ", ".join(v if isinstance(v, str) else f"{v:,} {name}" for name, v in done["files"].items())
@@ -114,7 +120,7 @@ def name_flags(parser: Parser) -> None:
         "--from-masks",
         metavar="DIR",
         type=filled("--from-masks"),
-        help="images/ and masks/ of equal stems: each region gets the class it covers most",
+        help="images/ and masks/, or a file of an annotation tool: each region gets the class it covers most",
     )
 
 

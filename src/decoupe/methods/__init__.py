@@ -34,6 +34,10 @@ class RoomEntry:
     """Returns its Room subclass (imports torch)."""
     wants_backgrounds: bool = False
     """Whether training draws patches without the object."""
+    wants_tags: bool = False
+    """Whether training needs to know what is in each photo."""
+    training: Callable[[Any], Callable[..., Any] | None] = lambda config: None
+    """The room's own way from settings to training data, for a Config that needs one; None: squares of the photos."""
     complete: Callable[[Any], Any] = lambda config: config
     """The Config of a new run with what its other settings imply filled in (the names of a teacher's regions)."""
 
@@ -72,6 +76,14 @@ def _layer_disposal_room() -> type[Room]:
     from decoupe.methods.layer_disposal.room import LayerDisposal
 
     return LayerDisposal
+
+
+def _independence_training(config: Any) -> Callable[..., Any] | None:
+    if config.task == "foreground":
+        return None
+    from decoupe.methods.independence.cluster.patches import single_image
+
+    return single_image
 
 
 def _redraw_config() -> type[Any]:
@@ -152,6 +164,48 @@ def _iic_room() -> type[Room]:
     return Iic
 
 
+def _tags_config() -> type[Any]:
+    from decoupe.methods.tags.config import Config
+
+    return Config
+
+
+def _tags_presets() -> Mapping[str, Any]:
+    from decoupe.methods.tags.config import PRESETS
+
+    return PRESETS
+
+
+def _tags_room() -> type[Room]:
+    from decoupe.methods.tags.room import Tags
+
+    return Tags
+
+
+def _scene_vae_config() -> type[Any]:
+    from decoupe.methods.scene_vae.config import Config
+
+    return Config
+
+
+def _scene_vae_presets() -> Mapping[str, Any]:
+    from decoupe.methods.scene_vae.config import PRESETS
+
+    return PRESETS
+
+
+def _scene_vae_room() -> type[Room]:
+    from decoupe.methods.scene_vae.room import SceneVae
+
+    return SceneVae
+
+
+def _scene_vae_complete(config: Any) -> Any:
+    from decoupe.methods.scene_vae.config import complete
+
+    return complete(config)
+
+
 def _baselines_config() -> type[Any]:
     from decoupe.methods.baselines.config import Config
 
@@ -182,6 +236,7 @@ ROOMS: Mapping[str, RoomEntry] = {
             _independence_presets,
             _independence_room,
             wants_backgrounds=True,
+            training=_independence_training,
         ),
         RoomEntry(
             "layer_disposal",
@@ -229,6 +284,26 @@ ROOMS: Mapping[str, RoomEntry] = {
             _iic_config,
             _iic_presets,
             _iic_room,
+        ),
+        RoomEntry(
+            "tags",
+            "finds where in the photos the things are that their tags name: classifier, class maps, SEC, dense CRF",
+            "photos and --tags (a CSV: image,tags); weights of a classifier help much",
+            "background and one region per tag, named",
+            _tags_config,
+            _tags_presets,
+            _tags_room,
+            wants_tags=True,
+        ),
+        RoomEntry(
+            "scene_vae",
+            "one latent space for image, tags and mask: masks of images, and new images with their masks",
+            "photos, and masks of some of them (or the masks of another run)",
+            "the classes of the masks; with `decoupe imagine` new pairs",
+            _scene_vae_config,
+            _scene_vae_presets,
+            _scene_vae_room,
+            complete=_scene_vae_complete,
         ),
         RoomEntry(
             "baselines",

@@ -225,6 +225,10 @@ class Room(nn.Module, ABC):
         """The regions, and instances, of a whole photo, (H, W, C) uint8, at its own size. Only where WHOLE."""
         raise NotImplementedError(type(self).__name__)
 
+    def infer_masks(self, images: Tensor, tags: Tensor | None) -> Tensor:
+        """`segment` for rooms that observe tags too: (B, K) of 0, 1 or NaN = not known. Default: they do not."""
+        return self.segment(images)
+
     @property
     def inference(self) -> tuple[str, ...]:
         """State-dict prefixes that `segment` needs; only these are stored in weights.safetensors. Default: all."""

@@ -17,6 +17,7 @@ from decoupe.engine.progress import Reporter, Silent
 from decoupe.engine.runfolder import Run
 from decoupe.errors import Interrupted, UsageFault
 from decoupe.evaluate.measure import Task, open_task
+from decoupe.methods import ROOMS
 from decoupe.reproduce import TABLES, scores
 from decoupe.reproduce.runs import Fitting, training_images
 from decoupe.reproduce.settings import length, original, settings
@@ -54,6 +55,8 @@ class Context:
     """Kept from row to row of one table; "about" = a sentence on what they are measured on, where rows say it."""
     seen: int = 0
     """Images seen by the last run."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """What the command names beside the data, where rows need it: `photos`, `tags`, `weights`."""
 
     def fit(self) -> list[Run]:
         """The finished runs of the row's variants, one per seed: found, resumed, or fitted now."""
@@ -92,6 +95,8 @@ def reproduce(
     seeds: int | None = None,
     images_seen: int | None = None,
     labelled: int | None = None,
+    protocol: str | None = None,
+    given: Mapping[str, Any] | None = None,
     command: str | None = None,
     reporter: Reporter | None = None,
     counting: Counting = _uncounted,
@@ -106,6 +111,9 @@ def reproduce(
         seeds: runs of each variant; None = as many as each row of the table has.
         images_seen: length of each run; None = that of the scale's preset.
         labelled: images that get a label, in tables of nearest neighbours; None = the table's own number.
+        protocol: a name of `PROTOCOLS`; None = the table's, else the layout's.
+        given: {"photos", "tags", "weights"} for tables of rooms that learn from tags: other photos to train on, their
+            tags, and the weights to begin with.
         command: what to say after Ctrl-C; default: the command line of these arguments.
         reporter: told of training; counting: makes a progress display for scoring.
 
@@ -125,9 +133,10 @@ def reproduce(
     if labelled is not None and chosen.labelled is None:
         with_labels = ", ".join(name for name, one in TABLES.items() if one.labelled is not None)
         raise UsageFault(f"--labelled with {with_labels}", chosen.name, "leave it out: no image gets a label there")
+    _check_given(chosen, given or {})
     folder = Path(out) if out is not None else Path("runs/reproduce") / scale
     words = command or _command(chosen.name, data, scale, out, seeds, images_seen, labelled)
-    dataset, task = open_dataset(data), open_task(data, chosen.protocol, None)
+    dataset, task = open_dataset(data), open_task(data, protocol or chosen.protocol, None)
     fitting = Fitting(folder, scale, training_images(dataset), images_seen, reporter or Silent())
     context = Context(
         chosen,
@@ -140,6 +149,7 @@ def reproduce(
         1,
         labelled or chosen.labelled or 0,
         [],
+        given=dict(given or {}),
     )
     results, spread = _measure(context, seeds, words)
     content = _content(context, results, spread, words)
@@ -153,6 +163,16 @@ def _table(table: str | Table) -> Table:
     if table not in TABLES:
         raise UsageFault("a table", repr(table), "see decoupe reproduce --list")
     return TABLES[table]
+
+
+def _check_given(table: Table, given: Mapping[str, Any]) -> None:
+    """UsageFault on photos, tags or weights for a table whose rows have no use for them."""
+    rooms = {variant.room for row in table.rows for variant in row.variants}
+    if given and not any(ROOMS[room].wants_tags for room in rooms if room in ROOMS):
+        flags = ", ".join(f"--{name}" for name in given)
+        raise UsageFault(f"a table of tags with {flags}", table.name, "leave these out")
+    if "photos" in given and "tags" not in given:
+        raise UsageFault("--tags FILE with --photos", "none", "give the tags of these photos")
 
 
 def _command(table: str, data: str, scale: str, out: Any, seeds: Any, images_seen: Any, labelled: Any) -> str:
@@ -212,7 +232,7 @@ def _content(context: Context, results: Rows, spread: Spread, command: str) -> d
         "protocol": task.protocol.name,
         "split": task.split,
         "about": context.shared.get("about", about),
-        "trained_on": fitting.images.words,
+        "trained_on": context.shared.get("trained_on", fitting.images.words),
         "images_seen": took["images_seen"],
         "length": took,
         "curves": context.curves,

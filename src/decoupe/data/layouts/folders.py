@@ -37,13 +37,13 @@ def masks(root: Path) -> Dataset:
     paired = [stem for stem in photos if stem in truths]
     if not paired:
         raise Missing(f"no stem in both images/ ({next(iter(photos))}...) and masks/ ({next(iter(truths))}...)")
-    values = _values([truths[stem] for stem in paired])
+    values = values_of([truths[stem] for stem in paired])
     two = (
         values <= {0, VOID}
         and VOID in values
         or any(truths[stem].suffix.lower() in (".jpg", ".jpeg") for stem in paired)
     )
-    names = _names(root)
+    names = class_names(root)
     highest = 1 if two else max(values - {VOID}, default=0)
     if names is None:
         names = ("background", "object") if highest <= 1 else tuple(f"class {i}" for i in range(highest + 1))
@@ -64,7 +64,7 @@ def _split(stem: str, labelled: bool) -> str:
     return "all" if labelled else "unlabelled"
 
 
-def _values(paths: Sequence[Path]) -> set[int]:
+def values_of(paths: Sequence[Path]) -> set[int]:
     """All values in the masks (at most 2,000 of them, evenly spread)."""
     found: Counter[int] = Counter()
     for path in paths[:: max(1, len(paths) // _SCANNED)]:
@@ -75,7 +75,7 @@ def _values(paths: Sequence[Path]) -> set[int]:
     return set(found)
 
 
-def _names(root: Path) -> tuple[str, ...] | None:
+def class_names(root: Path) -> tuple[str, ...] | None:
     """Class names of classes.json (a list, or an object with `classes`) or classes.txt (one a line)."""
     try:
         if (root / "classes.json").is_file():
@@ -94,7 +94,7 @@ def synth(root: Path) -> Dataset:
     photos = images(folder(root, "images"))
     truths = images(root / "masks") if (root / "masks").is_dir() else {}
     file(root, "classes.json")
-    names = _names(root) or ("background", "object")
+    names = class_names(root) or ("background", "object")
     samples = [
         Sample(key, path, "all" if stem in truths else "unlabelled", truths.get(stem), instance_reader=_synth_instances)
         for (stem, path), key in zip(photos.items(), with_keys(photos), strict=True)
