@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from decoupe.errors import Fault
 from decoupe.losses.information import mutual_information
 from decoupe.merging import merge, propose
 
@@ -46,3 +47,18 @@ def test_bounds_of_the_proposal() -> None:
     found = merge(joint)
     assert propose(found.information, most=5) <= 5
     assert propose((0.0, 0.5)) == 2 and propose((0.0,)) == 1
+
+
+def test_a_rare_cluster_unlike_the_others_survives_where_size_counts_less() -> None:
+    """Two halves that differ a little, and one cluster in fifty that never mixes with them."""
+    halves = torch.tensor([[0.30, 0.19], [0.19, 0.30]], dtype=torch.float64)
+    joint = torch.zeros(3, 3, dtype=torch.float64)
+    joint[:2, :2], joint[2, 2] = halves, 0.02
+    alike, blind = merge(joint), merge(joint, 1.0)
+    assert alike.groups[1] == (0, 1, 0) or alike.groups[1] == (0, 1, 1) or blind.groups[1] == (0, 0, 1)
+    assert blind.groups[1] == (0, 0, 1)
+    rare = torch.zeros(3, 3, dtype=torch.float64)
+    rare[:2, :2], rare[2, 2] = torch.tensor([[0.497, 0.001], [0.001, 0.497]]), 0.004
+    assert merge(rare).groups[1] in ((0, 1, 0), (0, 1, 1))  # losing the speck costs least
+    with pytest.raises(Fault, match="blindness between 0 and 1"):
+        merge(joint, 2.0)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from decoupe.errors import Fault
 
 TINY = 1e-12
 
@@ -34,22 +37,34 @@ def _joined(joint: Tensor, a: int, b: int) -> Tensor:
     return rows[kept][:, kept]
 
 
-def merge(joint: Tensor) -> Merging:
+def merge(joint: Tensor, blindness: float = 0.0) -> Merging:
     """Merge the two clusters that lose the least mutual information, again and again, until one is left.
 
     `joint` (K, K): how often a pixel of cluster i has a partner (the same pixel in another view, or a neighbour) of
     cluster j. This is the agglomerative information bottleneck (Slonim and Tishby 1999) with both sides merged alike:
     clusters that predict the same neighbourhood are the cheapest to merge. K^3 information sums: K up to about 64.
+
+    `blindness` b to size, 0 to 1: the loss of a merge is divided by (share of the smaller cluster)^b before merges are
+    compared. With 0 a rare cluster is always cheap to lose, however unlike the others, and what is left is of like
+    size; with 1 only unlikeness counts, and a speck may be left beside everything else.
     """
+    if not 0 <= blindness <= 1:
+        raise Fault("blindness between 0 and 1", f"{blindness:g}", "0 keeps sizes alike, 1 does not look at them")
     now = joint.double().cpu()
     now = (now + now.T) / (2 * now.sum().clamp_min(TINY))
     groups = [list(range(len(now)))]
     kept = [_information(now)]
     while len(now) > 1:
-        pairs = [(a, b) for b in range(len(now)) for a in range(b)]
-        best, a, b = max((_information(_joined(now, a, b)), a, b) for a, b in pairs)
+        shares = now.sum(0).clamp_min(TINY)
+        found = []
+        for b in range(len(now)):
+            for a in range(b):
+                left = _information(_joined(now, a, b))
+                price = max(kept[-1] - left, 0.0) / float(torch.minimum(shares[a], shares[b])) ** blindness
+                found.append((price, -left, a, b))
+        _, left, a, b = min(found)
         now = _joined(now, a, b)
-        kept.append(best)
+        kept.append(-left)
         last = groups[-1]
         groups.append([a if g == b else g - (g > b) for g in last])
     return Merging(tuple(reversed(kept)), tuple(tuple(g) for g in reversed(groups)))

@@ -22,13 +22,18 @@ def name(
     set: Mapping[int, str] | None = None,
     merge: Sequence[tuple[Sequence[int], str]] = (),
     from_masks: str | Path | None = None,
+    join: int | None = None,
+    images: Any = None,
+    split: str | None = None,
 ) -> dict[str, Any]:
     """Store names and merges in the run's names.json; everything made afterwards uses them.
 
     set: region index -> name. merge: groups of region indices shown as one region of that name; a group that touches
     an earlier one joins it. from_masks: folder with images/ and masks/ of equal stems (or NAME:PATH of a layout): each
     region gets the name of the class that most of its pixels lie in; `set` and `merge` come on top. Indices are those
-    of the method's own regions, before merging.
+    of the method's own regions, before merging. join: how many regions to leave, those of like neighbourhoods merged
+    without labels in place of all earlier merges; `images` and `split` say on which photos neighbours are counted
+    (None: those that the run was trained on).
 
     Returns {"names": K names, "merge": groups, "overlap": [{"region", "name", "share", "iou"}], "sentences"}.
     UsageFault on an unknown region or an unusable name, Fault on unusable masks or a run in use.
@@ -40,6 +45,11 @@ def name(
         if not names:
             raise Fault(f"a finished run at {opened.path}", "one without regions", "let its training finish first")
         groups = opened.merges
+        if join is not None:
+            from decoupe.joining import joined
+
+            groups = joined(opened, join, images, split)
+            opened.set_names(names, groups, opened.colours)
         overlap: list[dict[str, Any]] = []
         if from_masks is not None:
             overlap = _overlap(opened, from_masks)

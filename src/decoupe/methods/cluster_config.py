@@ -33,8 +33,10 @@ class ClusterConfig:
     sobel: bool = False
     """Add two bands with the Sobel derivatives."""
 
+    shortcut: bool = False
+    """Give the heads the mean and the deviation of each cell's own bands beside the network's features."""
     start: Literal["random", "kmeans"] = "random"
-    """Heads begin at random, or at k-means of the features that the untrained network gives."""
+    """Heads begin at random, or at k-means: of the cells' own bands with `shortcut`, else of the untrained features."""
     over_k: int = 24
     """Clusters of the second, over-clustering head, trained in alternation with the first (0 = none)."""
     reach: int = 1

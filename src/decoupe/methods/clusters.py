@@ -74,14 +74,15 @@ class Whitening(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Images to a map of features. Subclasses set how many features, and how many pixels one cell of the map covers."""
+    """Images to a map of features: what a network finds, and after it, if configured, the cells' own bands."""
 
-    features: int
-    stride: int
-
-    def __init__(self, channels: int, config: ClusterConfig) -> None:
+    def __init__(self, channels: int, config: ClusterConfig, found: int) -> None:
+        """`found`: features of the network alone."""
         super().__init__()
-        self.sobel, self.standardise = config.sobel, config.standardise
+        self.sobel, self.standardise, self.shortcut = config.sobel, config.standardise, config.shortcut
+        self.stride = config.cell
+        self.found = found
+        self.features = found + 2 * (channels + 2 * config.sobel) * config.shortcut
         self.whitening = Whitening(channels) if config.whiten else None
 
     def prepared(self, images: Tensor) -> Tensor:
@@ -91,6 +92,19 @@ class Trunk(nn.Module):
             x = x.float() - x.float().mean((2, 3), keepdim=True)
             x = x / x.square().mean((2, 3), keepdim=True).sqrt().clamp_min(0.05)
         return with_sobel(x) if self.sobel else x
+
+    def beside(self, found: Tensor, x: Tensor) -> Tensor:
+        """(B, found, h, w) of the network and the bands (B, C, H, W) it saw -> (B, features, h, w).
+
+        With the shortcut, the mean and the deviation of each band over each cell come after the network's features:
+        what colour alone knows need not pass through the network, and a cell's own bands tell nothing of other cells.
+        """
+        if not self.shortcut:
+            return found
+        with torch.autocast(x.device.type, enabled=False):
+            mean, square = (F.avg_pool2d(part, self.stride) for part in (x.float(), x.float().square()))
+            deviation = (square - mean.square()).clamp_min(TINY).sqrt()
+        return torch.cat([found, mean.to(found.dtype), deviation.to(found.dtype)], 1)
 
 
 class Views(nn.Module):
@@ -125,9 +139,10 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def begin_at(self, centres: Tensor, spread: float) -> None:
-        """Logits become - |feature - centre|^2 / `spread` for centres (k, D): the first k clusters are k-means'."""
-        k = len(centres)
-        self.conv.weight[:k] = 2 * centres[:, :, None, None] / spread
+        """Logits become - |f - centre|^2 / `spread` for centres (k, D) of the last D features f; others count 0."""
+        k, wide = centres.shape
+        self.conv.weight[:k] = 0
+        self.conv.weight[:k, -wide:] = 2 * centres[:, :, None, None] / spread
         if self.conv.bias is not None:
             self.conv.bias[:k] = -centres.square().sum(1) / spread
 
@@ -269,13 +284,17 @@ class ClusterRoom(Room):
 
     @torch.no_grad()
     def begin(self, names: Sequence[str], data: TrainingData) -> None:
-        """Put heads at the k-means of the trunk's features, its normalisation settled on the training images first."""
+        """Put heads at k-means of the cells' own bands, or of the trunk's features if it does not give those.
+
+        Before that, the trunk's normalisation settles on the training images.
+        """
         parts = self.some(data)
         self.train()
         for part in parts * max(1, SETTLING // len(parts)):
             self.trunk(part)
         self.eval()
         rows = pixels([self.features(part).float().cpu() for part in parts])
+        rows = rows[:, self.trunk.found :] if self.trunk.shortcut else rows
         generator = torch.Generator().manual_seed(0)
         for name in names:
             k = int(self.used) if name == "main" else int(self.config.over_k)

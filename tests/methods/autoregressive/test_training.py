@@ -16,7 +16,7 @@ from decoupe.evaluate.run import evaluate
 from decoupe.methods.autoregressive import losses
 from decoupe.methods.autoregressive.config import PRESETS, Config
 from decoupe.methods.autoregressive.networks import drop
-from decoupe.methods.clusters import ClusterRoom
+from decoupe.methods.clusters import ClusterRoom, Head
 from decoupe.methods.room import Batch, DataSpec, Draw, Room, TrainingData, to_unit
 from decoupe.nn.masked_conv import MaskedConv2d, Ordering
 from tests.tiny import TINY, build
@@ -104,6 +104,61 @@ def test_planted_regions_are_found() -> None:
     counts = torch.zeros(3, 3)
     counts.index_put_((found.flatten(), labels.flatten()), torch.tensor(1.0), accumulate=True)
     assert float(counts.amax(1).sum() / counts.sum()) > 0.85 and len(set(counts.argmax(1).tolist())) == 3
+
+
+def test_whitened_bands_are_uncorrelated_and_remembered() -> None:
+    """Brightness a hundred times as strong as hue, and a band that never changes."""
+    generator = torch.Generator().manual_seed(0)
+    bright, hue = (torch.randn(16, 1, 32, 32, generator=generator) for _ in range(2))
+    images = torch.cat([0.3 * bright, 0.3 * bright + 0.03 * hue, torch.full_like(hue, 0.5)], 1).clamp(-1, 1)
+    room, _ = build("autoregressive", k=3, whiten=True)
+    room.prepare(_data(images))
+    assert isinstance(room, ClusterRoom)
+    found = room.trunk.prepared(images)
+    rows = found.movedim(1, 3).flatten(0, 2)
+    covariance = torch.cov(rows.T)
+    values = torch.linalg.eigvalsh(covariance)
+    assert torch.allclose(values[1:], torch.ones(2), atol=0.05) and float(values[0]) < 0.2
+    assert torch.allclose(rows.mean(0)[:2], torch.zeros(2), atol=0.05)
+    other, _ = build("autoregressive", k=3, whiten=True, seed=3)
+    other.load_state_dict(room.state_dict())
+    assert isinstance(other, ClusterRoom) and torch.equal(other.trunk.prepared(images), found)
+
+
+@pytest.mark.parametrize("room_name", ["autoregressive", "iic"])
+def test_heads_that_start_at_kmeans_give_its_clusters(room_name: str) -> None:
+    images, labels = _textures()
+    room, _ = (
+        build(room_name, k=3, over_k=5, start="kmeans", dropout=0.0)
+        if room_name == "autoregressive"
+        else build(room_name, k=3, over_k=5, start="kmeans")
+    )
+    assert isinstance(room, ClusterRoom)
+    before = room.trunk.state_dict()
+    before = {k: v.clone() for k, v in before.items() if "running" not in k and "batches" not in k}
+    room.enter(0, _data(images), True)
+    assert all(torch.equal(room.trunk.state_dict()[k], v) for k, v in before.items())  # only statistics settle
+    room.eval()
+    with torch.no_grad():
+        features = room.features(images).float()
+        rows = features.movedim(1, 3).flatten(0, 2)
+        for name in ("main", "over"):
+            head = room.head(name)
+            logits = head(features).movedim(1, 3).flatten(0, 2)
+            distance = torch.cdist(rows, head.conv.weight[:, :, 0, 0] * _scale(head))
+            assert bool((logits.argmax(1) == distance.argmin(1)).float().mean() > 0.999)
+    state = room.heads.state_dict()
+    room.enter(0, _data(images), False)
+    assert all(
+        torch.equal(v, room.heads.state_dict()[k]) for k, v in state.items()
+    )  # a resumed run does not start anew
+
+
+def _scale(head: Head) -> float:
+    """Logits are (2 f.c - c.c) / s: weights 2c / s and biases -c.c / s give s / 2 back."""
+    weight, bias = head.conv.weight[:, :, 0, 0], head.conv.bias
+    assert bias is not None
+    return float((-bias / weight.square().sum(1)).median() * 2)
 
 
 def test_features_learn_to_tell_pixels_apart_and_centres_share_them() -> None:

@@ -186,8 +186,7 @@ class Model(Trunk):
     def __init__(
         self, stem: nn.Module, autoregressive: Autoregressive, features: int, channels: int, config: Config
     ) -> None:
-        super().__init__(channels, config)
-        self.features, self.stride = features, config.stride
+        super().__init__(channels, config, features)
         self.stem, self.autoregressive = stem, autoregressive
 
     def forward(self, images: Tensor, ordering: Ordering | None = None, draw: Draw | None = None) -> Tensor:
@@ -195,8 +194,8 @@ class Model(Trunk):
 
         `ordering`: one view; None: inference. `draw`: where dropout draws from; None: no dropout.
         """
-        found: Tensor = self.autoregressive(self.stem(self.prepared(images), draw), ordering, draw)
-        return found
+        x = self.prepared(images)
+        return self.beside(self.autoregressive(self.stem(x, draw), ordering, draw), x)
 
 
 BLOCKS = {"stem": 0, "residual": 1, "residuals": 5}

@@ -136,9 +136,9 @@ class AutoregressiveRoom(ClusterRoom):
         )
         arl = config.objective == "arl"
         trunk = Model(stem, chain, width, spec.channels, config)
-        features = config.features if arl else width
+        features = config.features if arl else trunk.features
         super().__init__(config, spec, trunk, features, config.temperature if arl else None)
-        self.projection: nn.Module = nn.Conv2d(width, features, 1) if arl else nn.Identity()
+        self.projection: nn.Module = nn.Conv2d(trunk.features, features, 1) if arl else nn.Identity()
 
     def views(self) -> OrderedViews:
         """Two orderings, and a transform of the second view."""

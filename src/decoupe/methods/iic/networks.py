@@ -17,9 +17,8 @@ class Vgg(Trunk):
     """Images to features: convolution, batch norm, ReLU, six times; max-pooling after the first `halvings` pairs."""
 
     def __init__(self, channels: int, config: Config) -> None:
-        super().__init__(channels, config)
         width, halvings = config.width, config.halvings
-        self.features, self.stride = width * WIDTHS[-1], 2**halvings
+        super().__init__(channels, config, width * WIDTHS[-1])
         layers: list[nn.Module] = []
         now = channels + 2 * config.sobel
         for index, (factor, dilation) in enumerate(zip(WIDTHS, DILATIONS, strict=True)):
@@ -33,5 +32,5 @@ class Vgg(Trunk):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [-1, 1], sides divisible by `stride` -> (B, 8 width, H / stride, W / stride)."""
-        found: Tensor = self.layers(self.prepared(images))
-        return found
+        x = self.prepared(images)
+        return self.beside(self.layers(x), x)
