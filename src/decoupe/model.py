@@ -192,11 +192,11 @@ class Model:
         bf16 = self.run.info.get("precision") == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             found = self.room.look(conform(image, self.spec.channels))
-        if len(self._groups) == len(found.probs):
+        if len(self.groups) == len(found.probs):
             return Regions(found.probs, self.names, instances=found.instances)
-        home = {region: row for row, group in enumerate(self._groups) for region in group}
+        home = {region: row for row, group in enumerate(self.groups) for region in group}
         things = tuple(replace(one, region=home[one.region]) for one in found.instances)
-        return Regions(np.stack([found.probs[group].sum(0) for group in self._groups]), self.names, instances=things)
+        return Regions(np.stack([found.probs[group].sum(0) for group in self.groups]), self.names, instances=things)
 
     def segment(self, image: Image | PillowImage | str | Path) -> Regions:
         """The regions of one image: a file, a Pillow image, or (H, W) or (H, W, C) uint8. Fault if unreadable."""

@@ -162,8 +162,7 @@ class Pipeline:
     def _write(
         self, decoded: Decoded, square: NDArray[np.float32], layers: NDArray[np.float32] | None = None
     ) -> None:
-        job = decoded.job
-        exact = self.crf is not None or any(FORMATS[name].PROBS for name in job.formats)
+        exact = self.crf is not None or any(FORMATS[name].PROBS for name in decoded.job.formats)
         regions: Upsampled | Regions = Upsampled(square, decoded.size, self.model.names, exact, layers)
         if self.crf is not None and decoded.image is not None:
             from decoupe.crf import sharpen
@@ -171,6 +170,10 @@ class Pipeline:
             with self._turn:
                 found = sharpen(Regions(regions.probs, regions.names), decoded.image, self.crf, self._device)
             regions = replace(found, layers=regions.layers)
+        self._deliver(decoded, regions)
+
+    def _deliver(self, decoded: Decoded, regions: Upsampled | Regions) -> None:
+        job = decoded.job
         done = {name: self.writers[name].write(job.item.key, decoded.image, regions) for name in job.formats}
         with self._lock:
             self.ledger.add(Record(job.item.key, job.name, decoded.size, None), job.source, done)

@@ -15,6 +15,9 @@ from decoupe.errors import UsageFault
 from decoupe.reproduce import SCALES, TABLES
 from decoupe.reproduce.sheet import sheet, verdict
 
+GIVEN = ("photos", "tags", "weights")
+"""What tables of rooms that learn from tags may be given."""
+
 
 def flags(parser: Parser) -> None:
     """Arguments of `reproduce`."""
@@ -53,6 +56,15 @@ def flags(parser: Parser) -> None:
         type=whole("--labelled", 1),
         help="images that get a label, in tables of nearest neighbours (default: the table's, 200)",
     )
+    add("--protocol", metavar="P", type=filled("--protocol"), help="which classes count (default: the layout's)")
+    add(
+        "--photos",
+        metavar="PATH",
+        type=filled("--photos"),
+        help="in tables of tags: photos to train on in place of those of --data",
+    )
+    add("--tags", metavar="FILE", type=filled("--tags"), help="their tags (default: those of the layout of --data)")
+    add("--weights", metavar="FILE", type=filled("--weights"), help="in tables of tags: the backbone's first weights")
     add("--json", metavar="FILE", type=filled("--json"), help="write the rows here too")
 
 
@@ -103,8 +115,9 @@ def _reproduce(given: argparse.Namespace) -> dict[str, Any]:
     try:
         return reproduce(
             given.table, given.data, scale=given.scale, out=given.out, seeds=given.seeds,
-            images_seen=given.images_seen, labelled=given.labelled, command=_again(given), reporter=reporter,
-            counting=console.counting,
+            images_seen=given.images_seen, labelled=given.labelled, protocol=given.protocol,
+            given={name: getattr(given, name) for name in GIVEN if getattr(given, name) is not None},
+            command=_again(given), reporter=reporter, counting=console.counting,
         )  # fmt: skip
     finally:
         if isinstance(reporter, console.Bars):
@@ -114,7 +127,7 @@ def _reproduce(given: argparse.Namespace) -> dict[str, Any]:
 def _again(given: argparse.Namespace) -> str:
     """The command line that does the same once more."""
     words = ["decoupe", "reproduce", given.table, "--data", given.data, "--scale", given.scale]
-    for flag in ("out", "seeds", "images_seen", "labelled", "json"):
+    for flag in ("out", "seeds", "images_seen", "labelled", "protocol", *GIVEN, "json"):
         if (value := getattr(given, flag)) is not None:
             words += [f"--{flag.replace('_', '-')}", str(value)]
     return shlex.join(words)
@@ -141,6 +154,6 @@ def show(content: Mapping[str, Any]) -> None:
 REPRODUCE = Verb(
     "reproduce", "a table of a source text: our figure beside theirs",
     "TABLE --data NAME:PATH [--scale cpu|paper] [--out DIR] [--seeds N] [--images-seen N] [--labelled N] "
-    "[--json FILE] | --list",
+    "[--protocol P] [--photos PATH --tags FILE] [--weights FILE] [--json FILE] | --list",
     flags, run,
 )  # fmt: skip

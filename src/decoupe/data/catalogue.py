@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from decoupe.data.layouts import aerial, flowers, folders, nuclei, objects, scenes
+from decoupe.data.layouts import aerial, annotated, coco, flowers, folders, msrc, nuclei, objects, scenes, voc2012
 from decoupe.data.layouts.base import Dataset, Layout, Missing, Sample
 from decoupe.errors import Fault, UsageFault
 
@@ -16,7 +16,11 @@ LAYOUTS: dict[str, Layout] = {
     **aerial.LAYOUTS,
     **scenes.LAYOUTS,
     **nuclei.LAYOUTS,
+    **voc2012.LAYOUTS,
+    **msrc.LAYOUTS,
+    **coco.LAYOUTS,
     **folders.LAYOUTS,
+    **annotated.LAYOUTS,
 }
 """All layouts by name."""
 

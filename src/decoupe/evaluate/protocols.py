@@ -44,6 +44,10 @@ _POTSDAM_3: Mapping[str, tuple[str, ...]] = {
     "vegetation and tree": ("low vegetation", "tree"),
 }
 
+_ANIMALS: Mapping[str, tuple[str, ...]] = {
+    "background": (REST,), **{name: (name,) for name in ("cat", "cow", "dog", "horse", "person", "sheep")},
+}  # fmt: skip
+
 PROTOCOLS: Mapping[str, Rule] = {
     "flowers17": Rule(_ONE_OBJECT),
     "flowers102": Rule(_ONE_OBJECT),
@@ -61,7 +65,12 @@ PROTOCOLS: Mapping[str, Rule] = {
     "cocostuff-3": Rule({name: (name,) for name in ("sky", "ground", "plant")}),
     "cityscapes": Rule(),
     "dsb2018": Rule(_ONE_OBJECT, instances=True),
+    "voc2012": Rule(matching="named"),
+    "voc2012-animals": Rule(_ANIMALS, matching="named"),
+    "msrc": Rule(matching="named"),
+    "coco": Rule(matching="named"),
     "masks": Rule(),
+    "annotated": Rule(),
     "synth": Rule(),
 }
 """Every protocol by name; a layout's default has the layout's name."""

@@ -34,8 +34,8 @@ class RoomEntry:
     """Returns its Room subclass (imports torch)."""
     wants_backgrounds: bool = False
     """Whether training draws patches without the object."""
-    wants_tags: bool = False
-    """Whether training needs to know what is in each photo."""
+    wants_tags: bool | None = False
+    """Whether training needs to know what is in each photo; None: it uses that where it is known."""
     training: Callable[[Any], Callable[..., Any] | None] = lambda config: None
     """The room's own way from settings to training data, for a Config that needs one; None: squares of the photos."""
     complete: Callable[[Any], Any] = lambda config: config
@@ -76,6 +76,12 @@ def _layer_disposal_room() -> type[Room]:
     from decoupe.methods.layer_disposal.room import LayerDisposal
 
     return LayerDisposal
+
+
+def _independence_complete(config: Any) -> Any:
+    from decoupe.methods.independence.config import complete
+
+    return complete(config)
 
 
 def _independence_training(config: Any) -> Callable[..., Any] | None:
@@ -237,6 +243,7 @@ ROOMS: Mapping[str, RoomEntry] = {
             _independence_room,
             wants_backgrounds=True,
             training=_independence_training,
+            complete=_independence_complete,
         ),
         RoomEntry(
             "layer_disposal",
@@ -303,6 +310,7 @@ ROOMS: Mapping[str, RoomEntry] = {
             _scene_vae_config,
             _scene_vae_presets,
             _scene_vae_room,
+            wants_tags=None,
             complete=_scene_vae_complete,
         ),
         RoomEntry(

@@ -33,10 +33,16 @@ class ClusterConfig:
     sobel: bool = False
     """Add two bands with the Sobel derivatives."""
 
+    features: str = ""
+    """Frozen features to cluster: NAME:FILE of a network's weights (vgg16, mobilenet_v2, resnet18, resnet50), or a file
+    named after one. The method then learns on top of them."""
+    components: int = 32
+    """Principal components of the frozen features that are kept (2 to 256)."""
     shortcut: bool = False
     """Give the heads the mean and the deviation of each cell's own bands beside the network's features."""
     start: Literal["random", "kmeans"] = "random"
-    """Heads begin at random, or at k-means: of the cells' own bands with `shortcut`, else of the untrained features."""
+    """Heads begin at random, or at k-means: of frozen features and of the cells' own bands (`shortcut`) where heads get
+    them, else of what the untrained network gives."""
     over_k: int = 24
     """Clusters of the second, over-clustering head, trained in alternation with the first (0 = none)."""
     reach: int = 1
@@ -76,6 +82,7 @@ class ClusterConfig:
         in_range("train_images", self.train_images, self.batch, 1e9)
         in_range("checks", self.checks, 1, 100)
         in_range("over_k", self.over_k, 0, 256)
+        in_range("components", self.components, 2, 256)
         in_range("jitter", self.jitter, 0, 1)
         in_range("rotation", self.rotation, 0, 180)
         in_range("average", self.average, 0, 0.9999)

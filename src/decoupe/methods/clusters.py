@@ -21,8 +21,8 @@ from decoupe.losses.information import pointwise_information, symmetric_joints
 from decoupe.merging import merge, propose
 from decoupe.methods.cluster_config import ClusterConfig
 from decoupe.methods.room import Batch, DataSpec, Phase, Room, Stage, TrainingData, to_unit
+from decoupe.methods.trunks import TINY, Trunk
 from decoupe.nn.masked_conv import SparingAdam
-from decoupe.nn.sobel import with_sobel
 from decoupe.paired import Transform
 
 MOST = 12
@@ -35,76 +35,9 @@ PIXELS = 40_000
 """Features to which centres are fitted, at most."""
 SETTLING = 32
 """Parts of training images on which batch normalisation settles before features are clustered."""
-TINY = 1e-8
 
 Objective = Callable[[Tensor, Tensor, int, float, Tensor | None], Tensor]
 """(y, y', T, marginal weight, valid) -> the loss of a room's losses.py."""
-
-
-class Whitening(nn.Module):
-    """z = C^(-1/2) (x - m), with the mean m and covariance C of the bands over the training images.
-
-    Bands that go together (brightness, in photos more than nine tenths of the variance) become as loud as the
-    differences between them (hue, and what tells plants in near infrared). Variances below a thousandth of the
-    largest count as that much, so that noise in what is nearly constant is not blown up further.
-    """
-
-    mean: Tensor
-    mix: Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("mix", torch.eye(channels))
-
-    def fit(self, images: Sequence[Tensor]) -> None:
-        """Take m and C from parts (B, C, H, W) in [-1, 1] of equal H and W."""
-        count = sum(len(part) * part.shape[2] * part.shape[3] for part in images)
-        first = sum((part.double().sum((0, 2, 3)) for part in images), torch.zeros(())) / count
-        second = sum((torch.einsum("bihw,bjhw->ij", part.double(), part.double()) for part in images), torch.zeros(()))
-        variances, axes = torch.linalg.eigh(second / count - first[:, None] * first)
-        floor = variances[-1].clamp_min(TINY) / 1000
-        self.mean.copy_(first)
-        self.mix.copy_(axes @ torch.diag(variances.clamp_min(floor).rsqrt()) @ axes.T)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape, float32."""
-        with torch.autocast(images.device.type, enabled=False):
-            return F.conv2d(images.float() - self.mean[:, None, None], self.mix[:, :, None, None])
-
-
-class Trunk(nn.Module):
-    """Images to a map of features: what a network finds, and after it, if configured, the cells' own bands."""
-
-    def __init__(self, channels: int, config: ClusterConfig, found: int) -> None:
-        """`found`: features of the network alone."""
-        super().__init__()
-        self.sobel, self.standardise, self.shortcut = config.sobel, config.standardise, config.shortcut
-        self.stride = config.cell
-        self.found = found
-        self.features = found + 2 * (channels + 2 * config.sobel) * config.shortcut
-        self.whitening = Whitening(channels) if config.whiten else None
-
-    def prepared(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [-1, 1] -> what the first convolution sees: whitened, standardised, with Sobel bands."""
-        x = images if self.whitening is None else self.whitening(images)
-        if self.standardise:
-            x = x.float() - x.float().mean((2, 3), keepdim=True)
-            x = x / x.square().mean((2, 3), keepdim=True).sqrt().clamp_min(0.05)
-        return with_sobel(x) if self.sobel else x
-
-    def beside(self, found: Tensor, x: Tensor) -> Tensor:
-        """(B, found, h, w) of the network and the bands (B, C, H, W) it saw -> (B, features, h, w).
-
-        With the shortcut, the mean and the deviation of each band over each cell come after the network's features:
-        what colour alone knows need not pass through the network, and a cell's own bands tell nothing of other cells.
-        """
-        if not self.shortcut:
-            return found
-        with torch.autocast(x.device.type, enabled=False):
-            mean, square = (F.avg_pool2d(part, self.stride) for part in (x.float(), x.float().square()))
-            deviation = (square - mean.square()).clamp_min(TINY).sqrt()
-        return torch.cat([found, mean.to(found.dtype), deviation.to(found.dtype)], 1)
 
 
 class Views(nn.Module):
@@ -153,6 +86,13 @@ def pixels(maps: Sequence[Tensor]) -> Tensor:
     return rows[:: max(1, -(-len(rows) // PIXELS))]
 
 
+def some(data: TrainingData, device: torch.device) -> list[Tensor]:
+    """Up to `LOOKED_AT` training images (B, C, S, S) in [-1, 1], spread evenly, in parts of 16 or so."""
+    count = len(data.images)
+    chosen = np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(np.int64))
+    return [to_unit(data.images[part], device) for part in np.array_split(chosen, max(1, len(chosen) // 16))]
+
+
 def cosine(progress: float) -> float:
     """From 1 at the start to a twentieth at the end."""
     return 0.05 + 0.475 * (1 + math.cos(math.pi * min(1.0, progress)))
@@ -186,7 +126,7 @@ class InformationPhase(TwoViewPhase):
 
     def trained(self) -> Sequence[nn.Module]:
         """Trunk and this head."""
-        return [self.views.trunk, self.head]
+        return [*self.views.trunk.learning(), self.head]
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The objective, and how evenly the clusters are used: 1 = all alike."""
@@ -267,9 +207,10 @@ class ClusterRoom(Room):
         return InformationPhase(name, views, self.head(name), self.config, self.objective(), weight, k)
 
     def prepare(self, data: TrainingData) -> None:
-        """Take the statistics of the training images' bands, if they are to be whitened."""
-        if self.trunk.whitening is not None:
-            self.trunk.whitening.fit(self.some(data))
+        """Take what is configured from the training images: statistics of bands, components of frozen features."""
+        for fitted in (self.trunk.whitening, self.trunk.frozen):
+            if fitted is not None:
+                fitted.fit(self.some(data))
 
     def enter(self, stage: int, data: TrainingData, fresh: bool) -> None:
         """Fix K when the stage that follows the over-clustering begins; start heads by k-means if configured."""
@@ -284,7 +225,7 @@ class ClusterRoom(Room):
 
     @torch.no_grad()
     def begin(self, names: Sequence[str], data: TrainingData) -> None:
-        """Put heads at k-means of the cells' own bands, or of the trunk's features if it does not give those.
+        """Put heads at k-means of frozen features and the cells' own bands, or of the network's features without those.
 
         Before that, the trunk's normalisation settles on the training images.
         """
@@ -294,7 +235,7 @@ class ClusterRoom(Room):
             self.trunk(part)
         self.eval()
         rows = pixels([self.features(part).float().cpu() for part in parts])
-        rows = rows[:, self.trunk.found :] if self.trunk.shortcut else rows
+        rows = rows[:, self.trunk.found :] if self.trunk.features > self.trunk.found else rows
         generator = torch.Generator().manual_seed(0)
         for name in names:
             k = int(self.used) if name == "main" else int(self.config.over_k)
@@ -315,11 +256,8 @@ class ClusterRoom(Room):
         self.used.fill_(propose(found.information, most=MOST))
 
     def some(self, data: TrainingData) -> list[Tensor]:
-        """Up to `LOOKED_AT` training images, spread evenly, in parts of 16 or so."""
-        count = len(data.images)
-        chosen = np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(np.int64))
-        parts = np.array_split(chosen, max(1, len(chosen) // 16))
-        return [to_unit(data.images[part], self.used.device) for part in parts]
+        """Up to `LOOKED_AT` training images; see `some`."""
+        return some(data, self.used.device)
 
     # ------------------------------------------------------------------ using
 

@@ -88,13 +88,15 @@ def dilate(parts: Sequence[nn.Module], stride: int) -> None:
     """
     dilation = 1
     for part, now in zip(parts, strides(parts), strict=True):
-        coarse = _halves(part) and now > stride
+        coarse, own = _halves(part) and now > stride, dilation
         for layer in part.modules():
             if isinstance(layer, nn.MaxPool2d) and coarse:
                 layer.kernel_size, layer.padding, layer.stride = 3, 1, 1
             elif isinstance(layer, nn.Conv2d):
-                _widen(layer, dilation)
-                layer.stride = (1, 1) if coarse else layer.stride
+                _widen(layer, own)
+                if coarse and layer.stride == (2, 2):
+                    layer.stride = (1, 1)
+                    own = 2 * dilation
         dilation *= 2 if coarse else 1
 
 
@@ -151,12 +153,12 @@ class Late(nn.Module):
     def __init__(self, network: Backbone, first: int) -> None:
         super().__init__()
         self.parts = nn.Sequential(*trunk_parts(network.body)[first:])
-        self.whole = [network]  # in a list: its parameters are not this module's
+        self.whole = network
         self.last = f"parts.{len(self.parts) - 1}"
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, h, w) -> logits (B, classes)."""
-        return self.whole[0].head(self.parts(x))
+        return self.whole.head(self.parts(x))
 
 
 class LargeFov(nn.Module):

@@ -18,7 +18,8 @@ class Config(ClusterConfig):
     """ac: clusters by mutual information. arl: features by a contrastive bound, clustered afterwards."""
 
     stem: Literal["identity", "stem", "residual", "residuals", "resnet18"] = "residual"
-    """h: nothing; a stem of convolutions; that and one, or five, plain residual blocks; a ResNet-18."""
+    """h: nothing; a stem of convolutions; that and one, or five, plain residual blocks; a ResNet-18. Frozen features
+    take its place."""
     blocks: int = 4
     """Masked residual blocks of g_ar (0 = none: then both views are alike but for their transforms and dropout)."""
     attention: int = 0
@@ -41,7 +42,7 @@ class Config(ClusterConfig):
     sampling: Literal["random", "norepeat", "hard"] = "random"
     """The second ordering: any; any but the first; the one from the opposite corner."""
 
-    features: int = 64
+    projection: int = 64
     """Channels of the features that are contrasted (arl)."""
     temperature: float = 0.1
     """Temperature of the cosines between features (arl)."""
@@ -59,7 +60,7 @@ class Config(ClusterConfig):
         in_range("attention", self.attention, 0, self.blocks)
         in_range("width", self.width, 4, 1024)
         in_range("dropout", self.dropout, 0, 0.9)
-        in_range("features", self.features, 2, 1024)
+        in_range("projection", self.projection, 2, 1024)
         in_range("temperature", self.temperature, 0.01, 1)
         in_range("samples", self.samples, 2, 65_536)
         if self.attention and self.width % self.attention_heads:

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from decoupe.methods.autoregressive.config import Config
-from decoupe.methods.clusters import Trunk
 from decoupe.methods.room import Draw
+from decoupe.methods.trunks import Trunk
 from decoupe.nn.attention import MaskedAttention
 from decoupe.nn.masked_conv import MaskedConv2d, Ordering
 from decoupe.nn.norm import normalise
@@ -181,7 +181,7 @@ class Autoregressive(nn.Module):
 
 
 class Model(Trunk):
-    """g_ar . h, behind what prepares the bands."""
+    """g_ar . h, behind what prepares the bands; frozen features take the place of h."""
 
     def __init__(
         self, stem: nn.Module, autoregressive: Autoregressive, features: int, channels: int, config: Config
@@ -195,7 +195,9 @@ class Model(Trunk):
         `ordering`: one view; None: inference. `draw`: where dropout draws from; None: no dropout.
         """
         x = self.prepared(images)
-        return self.beside(self.autoregressive(self.stem(x, draw), ordering, draw), x)
+        frozen = None if self.frozen is None else self.frozen(images)
+        below = self.stem(x, draw) if frozen is None else frozen
+        return self.beside(self.autoregressive(below, ordering, draw), x, frozen)
 
 
 BLOCKS = {"stem": 0, "residual": 1, "residuals": 5}

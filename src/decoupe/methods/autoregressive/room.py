@@ -73,7 +73,7 @@ class ContrastPhase(TwoViewPhase):
 
     def trained(self) -> Sequence[nn.Module]:
         """Trunk and projection."""
-        return [self.views.trunk, self.projection]
+        return [*self.views.trunk.learning(), self.projection]
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """- the contrastive bound over some pixels of each image."""
@@ -130,13 +130,15 @@ class AutoregressiveRoom(ClusterRoom):
         channels = spec.channels + 2 * config.sobel
         shape = (config.width, config.stride, config.norm, config.dropout)
         stem, inputs = build_stem(config.stem, channels, *shape)
+        if config.features:
+            stem, inputs = nn.Identity(), config.components
         width = config.width if config.blocks else inputs
         chain = Autoregressive(
             inputs, width, config.blocks, config.attention, config.attention_heads, config.norm, config.dropout
         )
         arl = config.objective == "arl"
         trunk = Model(stem, chain, width, spec.channels, config)
-        features = config.features if arl else trunk.features
+        features = config.projection if arl else trunk.features
         super().__init__(config, spec, trunk, features, config.temperature if arl else None)
         self.projection: nn.Module = nn.Conv2d(trunk.features, features, 1) if arl else nn.Identity()
 

@@ -1,8 +1,10 @@
-"""The room `baselines`: one of nine simple references, chosen by `kind`, behind the same two methods as any room."""
+"""The room `baselines`: one of fifteen references, chosen by `kind`, behind the same methods as any room."""
 
 from __future__ import annotations
 
+import copy
 import zlib
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -10,14 +12,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from decoupe.methods.baselines import average, colour, patches, things
-from decoupe.methods.baselines.config import CLUSTERED, Config
+from decoupe.methods.baselines import average, colour, patches, pretext, things
+from decoupe.methods.baselines.cells import Cells
+from decoupe.methods.baselines.config import CELLS, CLUSTERED, PRETEXTS, Config
 from decoupe.methods.baselines.grabcut import grabcut
-from decoupe.methods.room import DataSpec, Room, TrainingData
+from decoupe.methods.clusters import some
+from decoupe.methods.room import DataSpec, Phase, Room, Stage, TrainingData
+
+ROUNDS = 4
+"""How often deepcluster takes new clusters."""
 
 
 class Baselines(Room):
-    """See the docstring of `Config.kind`. Fitted state is `seed`, `centres` and `mean_mask`."""
+    """See the docstring of `Config.kind`. Fitted state is `seed`, `centres`, `mean_mask` and `cells`."""
 
     NAME: ClassVar[str] = "baselines"
     config: Config
@@ -32,6 +39,12 @@ class Baselines(Room):
         self.register_buffer("centres", torch.zeros(config.k, spec.channels, self.patch, self.patch))
         side = spec.size if config.kind == "average-mask" else 0
         self.register_buffer("mean_mask", torch.zeros(side, side))
+        if config.kind in CELLS:
+            self.cells = Cells(config, spec.channels)
+        if config.kind in PRETEXTS:
+            self.judge = pretext.judge(config.kind, config.width, config.k)
+        if config.kind == "deepcluster":
+            self.past = copy.deepcopy(self.cells)  # labels come from it while a round lasts
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -45,8 +58,45 @@ class Baselines(Room):
         """Whether fitting read masks: its scores belong beside supervised ones."""
         return self.config.kind == "average-mask"
 
+    @property
+    def inference(self) -> tuple[str, ...]:
+        """What only training needs is not stored with the weights."""
+        return ("seed", "centres", "mean_mask", "cells") if self.config.kind in PRETEXTS else ("",)
+
+    def stages(self) -> Sequence[Stage]:
+        """Kinds with a pretext: learn (deepcluster: in rounds), then centres. The others have none."""
+        config = self.config
+        if config.kind not in PRETEXTS:
+            return ()
+        phases: dict[str, Phase] = {}
+        if config.kind == "doersch":
+            phases["learn"] = pretext.ContextPhase(config, self.cells, self.judge)
+        elif config.kind == "isola":
+            phases["learn"] = pretext.TogetherPhase(config, self.cells, self.judge)
+        else:
+            each = pretext.OwnClustersPhase(config, self.cells, self.judge, self.past)
+            phases |= {f"round {i + 1}": each for i in range(ROUNDS)}
+        images = max(config.batch, config.train_images // len(phases))
+        learning = [Stage(n, (p,), images, candidate=False, checks=2, watched_from=2) for n, p in phases.items()]
+        last = pretext.CentresPhase(config, self.cells)
+        return (*learning, Stage("centres", (last,), max(config.batch, config.train_images // 8), checks=2))
+
+    def enter(self, stage: int, data: TrainingData, fresh: bool) -> None:
+        """Take centres by k-means of some training images: for the last stage, and for every round of deepcluster."""
+        last = len(self.stages()) - 1
+        if not fresh or (stage < last and self.config.kind != "deepcluster"):
+            return
+        self.cells.fit(some(data, self.seed.device), torch.Generator().manual_seed(int(self.seed) + stage))
+        if stage < last:
+            self.past.load_state_dict(self.cells.state_dict())
+            for layer in self.judge.modules():
+                if isinstance(layer, torch.nn.Conv2d):
+                    layer.reset_parameters()
+
     def prepare(self, data: TrainingData) -> None:
-        """Fit the centres or the average mask; the other kinds have nothing to fit."""
+        """Fit the centres or the average mask; the other kinds have nothing to fit before they train."""
+        if self.config.kind in CELLS and self.config.kind not in PRETEXTS:
+            self.cells.fit(some(data, self.seed.device), torch.Generator().manual_seed(int(self.seed)))
         if self.patch:
             generator = torch.Generator().manual_seed(int(self.seed))
             fitted = patches.fit_centres(data.images, self.config.k, self.patch, self.config.samples, generator)
@@ -62,6 +112,8 @@ class Baselines(Room):
 
     def _segment(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
+        if self.config.kind in CELLS:
+            return self.cells.segment(images)
         match self.config.kind:
             case "random":
                 return torch.stack([self._noise(image) for image in images])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from decoupe.methods.clusters import Trunk
 from decoupe.methods.iic.config import Config
+from decoupe.methods.trunks import Trunk
 from decoupe.nn.norm import BatchNorm2d
 
 WIDTHS = (1, 2, 4, 4, 8, 8)
@@ -14,14 +14,18 @@ DILATIONS = (1, 1, 1, 1, 2, 2)
 
 
 class Vgg(Trunk):
-    """Images to features: convolution, batch norm, ReLU, six times; max-pooling after the first `halvings` pairs."""
+    """Images to features: convolution, batch norm, ReLU, six times; max-pooling after the first `halvings` pairs.
+
+    Frozen features take the place of all of it.
+    """
 
     def __init__(self, channels: int, config: Config) -> None:
         width, halvings = config.width, config.halvings
-        super().__init__(channels, config, width * WIDTHS[-1])
+        super().__init__(channels, config, 0 if config.features else width * WIDTHS[-1])
         layers: list[nn.Module] = []
         now = channels + 2 * config.sobel
-        for index, (factor, dilation) in enumerate(zip(WIDTHS, DILATIONS, strict=True)):
+        convolutions = () if config.features else zip(WIDTHS, DILATIONS, strict=True)
+        for index, (factor, dilation) in enumerate(convolutions):
             wide = width * factor
             conv = nn.Conv2d(now, wide, 3, 1, dilation, dilation, bias=False, padding_mode=config.padding)
             layers += [conv, BatchNorm2d(wide), nn.ReLU()]
@@ -31,6 +35,9 @@ class Vgg(Trunk):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [-1, 1], sides divisible by `stride` -> (B, 8 width, H / stride, W / stride)."""
+        """(B, C, H, W) in [-1, 1], sides divisible by `stride` -> (B, features, H / stride, W / stride)."""
         x = self.prepared(images)
-        return self.beside(self.layers(x), x)
+        if self.frozen is not None:
+            frozen = self.frozen(images)
+            return self.beside(frozen[:, :0], x, frozen)
+        return self.beside(self.layers(x), x, None)

@@ -51,3 +51,10 @@ def _excess(distance: Tensor, margin: float, one_sided: bool) -> Tensor:
     if one_sided:
         return F.relu(distance - margin)
     return F.relu(distance.abs() - margin) if margin else distance
+
+
+# Information term of the second application, its form left open there: -E log Q(z | x) of a Gaussian of variance 1/2
+def information(read: Tensor, z: Tensor) -> Tensor:
+    """Mean squared distance of what Q reads, (B, Z), from the z that the instance was made of: up to a constant the
+    negative log-likelihood of InfoGAN (Chen et al. 2016, Eq. 5)."""
+    return (read - z).square().mean()

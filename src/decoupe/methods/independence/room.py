@@ -126,6 +126,15 @@ class Independence(Room):
     weights: Tensor
     round: Tensor
 
+    @classmethod
+    def of(cls, config: Config) -> type[Room]:
+        """This class for the task foreground, `Cluster` for the task cluster."""
+        if config.task == "foreground":
+            return cls
+        from decoupe.methods.independence.cluster.task import Cluster
+
+        return Cluster
+
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__(config, spec)
         self.teacher_size = min(config.teacher_size or spec.size, spec.size)

@@ -67,6 +67,9 @@ class Config:
     initial: Initial = "independent"
     """Initial weights of the decoders: each drawn by itself, or one draw for all of them (the text's ablation)."""
 
+    even: bool = True
+    """Masks begin so that background and layers show alike, not at 1/2 each (not where `initial` is identical)."""
+
     adversarial: Adversarial = "nonsaturating"
     """Binary cross-entropy as DCGAN, or hinge (beyond the text)."""
     r1: float = 0.0
@@ -130,6 +133,7 @@ PRESETS: dict[str, Config] = {
         width=64,
         encoder_width=64,
         discriminator_width=64,
+        even=False,
         mirror=False,
         zoom=1.25,
         average=0.0,

@@ -96,6 +96,10 @@ class _Up(nn.Module):
         return F.relu(self.skip(x) + self.body(x))
 
 
+class _Last(nn.ConvTranspose2d):
+    bias: Tensor
+
+
 @dataclass(frozen=True)
 class Shape:
     """What decoders are made of."""
@@ -132,13 +136,13 @@ class Decoders(nn.Module):
             nn.Conv2d(top, top // 2, 3, 1, 1, bias=False, groups=groups), normalise(norm, 4 * width, groups), nn.ReLU(),
             _Up(4 * width, 2 * width, groups, norm, residual),
             _Up(2 * width, width, groups, norm, residual),
-            nn.ConvTranspose2d(groups * width, groups * shape.outputs, 4, 2, 1, groups=groups),
         )  # fmt: skip
+        self.last = _Last(groups * width, groups * shape.outputs, 4, 2, 1, groups=groups)
         initialise(self)
 
     def forward(self, codes: Tensor) -> Tensor:
         """All decoders at once."""
-        made: Tensor = self.body(self.first(codes))
+        made: Tensor = self.last(self.body(self.first(codes)))
         planes = made.float().contiguous()  # a layer's channels lie together
         return planes.view(len(made), self.groups, -1, *made.shape[2:])
 
@@ -170,8 +174,8 @@ class Decoders(nn.Module):
 class Generator(nn.Module):
     """G: codes -> background, K images and K masks."""
 
-    def __init__(self, shape: Shape, k: int, shared_trunk: bool, identical: bool) -> None:
-        """`shape.outputs`: bands of the images."""
+    def __init__(self, shape: Shape, k: int, shared_trunk: bool, identical: bool, even: bool = False) -> None:
+        """`shape.outputs`: bands of the images. even: masks begin near 1 / (k + 1), so that all layers show alike."""
         super().__init__()
         self.channels = shape.outputs
         self.decoders = Decoders(replace(shape, outputs=self.channels + 1) if shared_trunk else shape, k + 1)
@@ -179,6 +183,17 @@ class Generator(nn.Module):
         for decoders in (self.decoders, self.mask_decoders):
             if decoders is not None and identical:
                 decoders.make_identical()
+        if even and not identical:
+            self._share_evenly(k)
+
+    def _share_evenly(self, k: int) -> None:
+        """Biases of the masks: m_k = 1 / (k + 1), hence v_k = 1 / (K + 1) for background and every layer."""
+        shares = torch.logit(1 / torch.arange(2.0, k + 2))
+        with torch.no_grad():
+            if self.mask_decoders is not None:
+                self.mask_decoders.last.bias.copy_(shares)
+            else:
+                self.decoders.last.bias.view(k + 1, -1)[1:, self.channels] = shares
 
     def forward(self, codes: Tensor) -> Stack:
         """Codes (B, Z, h, w) -> layers of (B, C, S, S), float32."""

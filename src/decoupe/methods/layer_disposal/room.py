@@ -217,7 +217,7 @@ class LayerDisposal(Room):
         size, channels, flat = spec.size // HALVED * HALVED, spec.channels, config.latent == "flat"
         self.side = size
         shape = Shape(config.z, config.width, channels, size, flat, config.norm, config.blocks == "residual")
-        self.generator = Generator(shape, config.k, config.shared_trunk, config.initial == "identical")
+        self.generator = Generator(shape, config.k, config.shared_trunk, config.initial == "identical", config.even)
         self.keeping = Keeping(config.k, config.keep_prob, config.learn_keep)
         self.encoder = Encoder(channels, config.encoder_width, config.z, size, flat, config.norm)
         self.discriminator = Discriminator(channels, config.discriminator_width, size, config.norm)
@@ -250,11 +250,11 @@ class LayerDisposal(Room):
                 decay=config.average,
                 candidate=joint,
                 checks=config.checks,
-                watched_from=0.5 if joint else 2.0,  # without an encoder there are no masks to watch
+                watched_from=0.8 if joint else 2.0,  # without an encoder there are no masks to watch
             )
         ]
         if not joint:
-            stages.append(Stage("encoder", (PixelPhase(game),), config.encoder_images, checks=4, watched_from=0.5))
+            stages.append(Stage("encoder", (PixelPhase(game),), config.encoder_images, checks=4, watched_from=0.8))
         return stages
 
     def decompose(self, images: Tensor) -> Stack:

@@ -20,6 +20,8 @@ from decoupe.methods.scene_vae.scene import Scene, Seen
 
 RISE = 0.02
 """Share of the run over which the learning rate rises from zero."""
+Others = tuple[Tensor, Tensor] | None
+"""Images (B, C, S, S) of which some have no mask, and what is known of their tags (B, K)."""
 Terms = dict[str, Tensor]
 """Objective terms by name, each a scalar to maximise, in nats for each pixel."""
 
@@ -68,7 +70,10 @@ class ScenePhase(Phase):
         if pool is None:
             raise RuntimeError("the room reads its masks before it trains")
         scenes = pool.draw(batch.draw)
-        others = None if pool.complete else shown(batch.images, self._nothing(batch.images), batch.draw, self.config)[0]
+        others = None
+        if not pool.complete:
+            views = shown(batch.images, self._nothing(batch.images), batch.draw, self.config)[0]
+            others = views, pool.tags_of(batch.indices)
         heat = self._heat(batch.progress)
         bounds, logged = self._bounds(scenes, others, batch.draw, heat)
         if self.diagnostics.due(batch):
@@ -94,7 +99,7 @@ class ScenePhase(Phase):
 
     # ------------------------------------------------------------------ bounds of each kind of model
 
-    def _bounds(self, scenes: Scenes, others: Tensor | None, draw: Draw, heat: float) -> tuple[Terms, Terms]:
+    def _bounds(self, scenes: Scenes, others: Others, draw: Draw, heat: float) -> tuple[Terms, Terms]:
         """The bounds that are averaged (those named + are added), and what each consists of."""
         kind = self.config.model
         if kind == "unet":
@@ -127,7 +132,7 @@ class ScenePhase(Phase):
         spent = v.kl(q, prior).sum(1).mean() / self._pixels
         return {"ELBO": bound}, {"mask": torch.stack(each).mean() / self._pixels, "KL": spent}
 
-    def _joint(self, scenes: Scenes, others: Tensor | None, draw: Draw, heat: float) -> tuple[Terms, Terms]:
+    def _joint(self, scenes: Scenes, others: Others, draw: Draw, heat: float) -> tuple[Terms, Terms]:
         """Equations 9 to 11, or what the other joint models make of them."""
         scene, config = self.scene, self.config
         seen = Seen(scenes.images, scenes.tags, scene.shares(scenes.labels))
@@ -155,7 +160,7 @@ class ScenePhase(Phase):
         return terms, logged
 
     def _retrofitted(
-        self, terms: Terms, logged: Terms, scenes: Scenes, others: Tensor | None, subsets: tuple[Gaussian, Gaussian],
+        self, terms: Terms, logged: Terms, scenes: Scenes, others: Others, subsets: tuple[Gaussian, Gaussian],
         draw: Draw, heat: float,
     ) -> None:  # fmt: skip
         """Equations 10 and 11. Images without a mask take part in equation 10."""
@@ -163,9 +168,10 @@ class ScenePhase(Phase):
         rho, nu = subsets
         first = scenes
         if others is not None:
-            blank = torch.full_like(scenes.tags, torch.nan)
-            first = Scenes(others, scenes.labels, blank, torch.ones_like(scenes.weights))
-            rho = self.scene.subset(self.scene.see(others)[-1], None, None)
+            images, tags = others
+            first = Scenes(images, scenes.labels, tags, scenes.weights)
+            shown_tags = (draw.uniform() >= config.tag_dropout).float()
+            rho = self.scene.subset(self.scene.see(images)[-1], tags, None, shown_tags)
         for name, q, explained, observed in (
             ("image+tags", rho, first, ("image", "tags")), ("mask only", nu, scenes, ("mask",)),
         ):  # fmt: skip

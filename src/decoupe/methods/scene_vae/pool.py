@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from decoupe.data.tags import UNKNOWN
+from decoupe.export.palette import is_background
 from decoupe.methods.room import Draw, TrainingData, to_unit
 from decoupe.methods.scene_vae.config import Config
 from decoupe.methods.scene_vae.labels import Masks
@@ -36,6 +38,22 @@ def presence(labels: Tensor, classes: int) -> Tensor:
     return counted[:, :classes]
 
 
+def given_presence(data: TrainingData, classes: tuple[str, ...]) -> Tensor | None:
+    """(N, K) of 0, 1 or NaN from the tags that `fit --tags` gave; None without any. The background is always there."""
+    if data.tags is None:
+        return None
+    column = {name.casefold(): number for number, name in enumerate(data.spec.tags)}
+    table = torch.from_numpy(data.tags.astype(np.float32))
+    found = torch.zeros(len(table), len(classes))
+    for number, name in enumerate(classes):
+        if is_background(name):
+            found[:, number] = 1
+        elif name.casefold() in column:
+            found[:, number] = table[:, column[name.casefold()]]
+    found[(table == UNKNOWN).any(1)] = torch.nan
+    return found
+
+
 class Pool:
     """The scenes that have a mask, and what is known of the tags of all images."""
 
@@ -45,6 +63,13 @@ class Pool:
         self.tags = presence(self.labels, len(config.names))
         self.weights = torch.from_numpy(masks.weights)
         self.complete = len(masks.rows) == len(data.images)
+        self._given = given_presence(data, config.names)
+
+    def tags_of(self, indices: Tensor) -> Tensor:
+        """(B, K) of images at positions (B,) of the training images: 0 or 1 where tags were given, else NaN."""
+        if self._given is None:
+            return torch.full((len(indices), len(self.config.names)), torch.nan, device=self.device)
+        return self._given[indices.cpu()].to(self.device)
 
     def scenes(self, chosen: Tensor) -> Scenes:
         """The labelled scenes at positions (B,) of the pool."""

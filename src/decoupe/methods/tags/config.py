@@ -50,8 +50,9 @@ class Config:
     """Share of the photos that the classifier does not learn from: each class's threshold is the one with the best F1
     on their tags. 0 = `threshold` for all."""
 
-    cam: Map = "gradcam"
-    """Class activation maps; cam needs a backbone that ends in one linear layer."""
+    cam: Map = "cam"
+    """Class activation maps. On a backbone that ends in one linear layer (all but vgg16) cam is the same as gradcam up
+    to a factor that is divided out, and needs no gradient."""
     scales: tuple[float, ...] = (1.0,)
     """Sizes of the image whose maps are averaged, relative to `size`."""
     flip: bool = True
@@ -133,6 +134,8 @@ class Config:
         if len(set(self.classes)) < len(self.classes):
             raise Fault("classes that differ", ", ".join(self.classes), "name each once")
         asked(self.crf)
+        if self.cam == "cam" and self.backbone == "vgg16":
+            raise Fault("a backbone that ends in one linear layer for cam", "vgg16", "choose --cam gradcam")
 
 
 PRESETS: dict[str, Config] = {
@@ -145,6 +148,7 @@ PRESETS: dict[str, Config] = {
         classifier_size=224,
         classifier_lr=1e-4,
         balance=0.0,
+        cam="gradcam",
         flip=False,
         cue=0.2,
         stride=8,

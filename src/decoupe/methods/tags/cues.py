@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -54,10 +56,8 @@ def small_photo(images: Tensor, height: int, width: int) -> Tensor:
 
 def scaled(settings: Settings, factor: float) -> Settings:
     """Settings whose widths in pixels are `factor` times as large."""
-    import dataclasses
-
-    widths = {name: getattr(settings, name) * factor for name in ("appearance_sxy", "smoothness_sxy")}
-    return dataclasses.replace(settings, **widths)
+    far, near = settings.appearance_sxy * factor, settings.smoothness_sxy * factor
+    return dataclasses.replace(settings, appearance_sxy=far, smoothness_sxy=near)
 
 
 def edges(f: Tensor, images: Tensor) -> Tensor:

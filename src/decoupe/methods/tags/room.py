@@ -213,7 +213,7 @@ class Tags(Room):
             views = torch.cat([seen.view(False), seen.view(True)])
             straight, mirrored = self.tutor.rest(views, self._fixed).chunk(2)
             scores = (straight + mirrored.flip(3)) / 2
-        side = [(s - 1) // 2 + 1 for s in images.shape[2:]]
+        side = [(s - 1) // 3 + 1 for s in images.shape[2:]]
         f = losses.probabilities(enlarge(scores.float(), side[0], side[1]))
         return making.own_targets(f, tags, images, cells(images), self.config.sure)
 
