@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from decoupe import __version__, console
-from decoupe.cli import data, distill, embed, evaluate, fit, imagine, remove, reproduce, review, segment, start
+from decoupe.cli import data, distill, embed, evaluate, fit, imagine, refine, remove, reproduce, review, segment, start
 from decoupe.cli.parser import Verb, unknown
 from decoupe.errors import Fault, Interrupted, UsageFault
 
@@ -24,6 +24,7 @@ VERBS: dict[str, Verb] = {
         data.PACK,
         fit.VERB,
         distill.VERB,
+        refine.VERB,
         segment.SEGMENT,
         segment.NAME,
         remove.VERB,

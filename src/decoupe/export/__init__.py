@@ -13,14 +13,15 @@ from decoupe.export.labelstudio import LabelStudioPolygonsWriter, LabelStudioWri
 from decoupe.export.npz import NpzWriter
 from decoupe.export.ora import OraWriter
 from decoupe.export.overlay import OverlayWriter
+from decoupe.export.panoptic import PanopticWriter
 from decoupe.export.png import PngWriter
 from decoupe.export.rois import RoisWriter
 from decoupe.export.tiff import TiffWriter
 from decoupe.export.voc import VocWriter
 
 WRITERS: tuple[type[Writer], ...] = (
-    PngWriter, OverlayWriter, NpzWriter, CsvWriter, CocoWriter, CvatWriter, CvatPolygonsWriter, LabelStudioWriter,
-    LabelStudioPolygonsWriter, VocWriter, TiffWriter, RoisWriter, OraWriter,
+    PngWriter, OverlayWriter, NpzWriter, CsvWriter, CocoWriter, PanopticWriter, CvatWriter, CvatPolygonsWriter,
+    LabelStudioWriter, LabelStudioPolygonsWriter, VocWriter, TiffWriter, RoisWriter, OraWriter,
 )  # fmt: skip
 FORMATS: dict[str, type[Writer]] = {writer.NAME: writer for writer in WRITERS}
 """Every format that `--format` accepts."""
