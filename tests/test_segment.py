@@ -56,7 +56,8 @@ def test_all_formats_of_a_folder(folder: Path, tmp_path: Path) -> None:
     assert done["images"] == done["written"] == 11 and done["problems"] == [] and done["note"] == ""
     common = {name: writer.FILE for name, writer in FORMATS.items() if writer.FILE}
     assert done["files"] == {**dict.fromkeys(ALL, 11), **common} and common["coco"] == "coco.json"
-    assert len(digests(tmp_path / "out")) == 11 * (len(ALL) - len(common)) + len(common) + 2  # lists of voc
+    lists = 3  # two of voc, one of coco-panoptic
+    assert len(digests(tmp_path / "out")) == 11 * (len(ALL) - len(common)) + len(common) + lists
     assert seen[0] == (0, 11) and seen[-1] == (11, 11) and [n for n, _ in seen] == sorted(n for n, _ in seen)
     for path in folder.rglob("*.png"):
         image = np.asarray(Pillow.open(path))
@@ -208,9 +209,10 @@ def test_names_that_clash_get_outputs_of_their_own(tmp_path: Path) -> None:
     for seed, name in enumerate(names):
         save(tmp_path / "in" / name, seed)
     done = segment(Bright(), tmp_path / "in", tmp_path / "out", ALL)
-    for folder in (tmp_path / "out", tmp_path / "out" / "dataset.voc" / "SegmentationClass"):
+    apart = ("dataset.voc/", "coco.panoptic/")
+    for folder in (tmp_path / "out", *(tmp_path / "out" / name for name in ("dataset.voc", "coco.panoptic"))):
         files = {str(p.relative_to(folder)).casefold() for p in folder.rglob("*.png")}
-        assert done["written"] == len(names) == len({name for name in files if not name.startswith("dataset.voc/")})
+        assert done["written"] == len(names) == len({name for name in files if not name.startswith(apart)})
     content = json.loads((tmp_path / "out" / "coco.json").read_text())
     assert len({image["file_name"] for image in content["images"]}) == len(names)
 

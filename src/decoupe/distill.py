@@ -42,14 +42,14 @@ def distill(
     if resume:
         _same_teacher(teacher, run)
         return fit("student", resume=True, **given)
-    source = {"images": images} if images is not None else _photos(Run.open(teacher))
+    source = {"images": images} if images is not None else photos_of(Run.open(teacher))
     size = size or int(Run.open(teacher).info["spec"]["size"])
     return fit(
         "student", **source, **given, **options, size=size, seed=seed, command=command, teacher=str(teacher)
     )  # fmt: skip
 
 
-def _photos(teacher: Run) -> dict[str, Any]:
+def photos_of(teacher: Run) -> dict[str, Any]:
     """The settings that name the teacher's photos. Fault if one of them is gone."""
     settings = teacher.info.get("settings") or {}
     found = {key: settings.get(key) for key in SOURCES}

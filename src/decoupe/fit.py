@@ -153,10 +153,9 @@ def _create(path: Any, room: str, settings: dict[str, Any], command: str | None,
             settings=settings,
             seed=settings["seed"],
             command=command or _call(room, settings),
-            versions=_versions(),
-            hardware=_hardware(),
             precision=settings["precision"],
             devices=here.size,
+            **about_machine(),
         )
         where = str(run.path.resolve())
     return Run.open(launch.share_text(where, here), verify=False) if here.size > 1 else run
@@ -168,6 +167,8 @@ def _reopen(path: Any, room: str, settings: dict[str, Any]) -> Run:
     run = Run.open(path, verify=False)
     if run.info["room"] != room:
         raise UsageFault(f"a {room} run at {path}", f"one of {run.info['room']}", f"use `fit {run.info['room']}`")
+    if "refined" in run.info:
+        raise UsageFault(f"a run of decoupe fit at {path}", "one that was refined", "use `refine ... --resume`")
     if "settings" not in run.info:
         raise Fault(
             f"a run that had begun at {path}", "one stopped before it wrote anything", "delete it and start anew"
@@ -187,6 +188,11 @@ def _call(room: str, settings: Mapping[str, Any]) -> str:
 def _versions() -> dict[str, str]:
     packages = ("decoupe", "torch", "lightning-fabric", "numpy", "scipy", "pillow", "safetensors")
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
+
+
+def about_machine() -> dict[str, Any]:
+    """What run.json keeps of the machine: versions of packages, and the hardware in words."""
+    return {"versions": _versions(), "hardware": _hardware()}
 
 
 def _hardware() -> str:

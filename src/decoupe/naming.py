@@ -29,7 +29,7 @@ def name(
     """Store names and merges in the run's names.json; everything made afterwards uses them.
 
     set: region index -> name. merge: groups of region indices shown as one region of that name; a group that touches
-    an earlier one joins it. from_masks: folder with images/ and masks/ of equal stems (or NAME:PATH of a layout): each
+    an earlier one joins it. from_masks: folder with images/ and masks/, or a file of another tool (or NAME:PATH): each
     region gets the name of the class that most of its pixels lie in; `set` and `merge` come on top. Indices are those
     of the method's own regions, before merging. join: how many regions to leave, those of like neighbourhoods merged
     without labels in place of all earlier merges; `images` and `split` say on which photos neighbours are counted
@@ -134,12 +134,19 @@ def _overlap(run: Run, masks: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
+def labelled_spec(masks: str) -> str:
+    """NAME:PATH of labelled photos given as such, or as a folder: with masks/, or with a file of another tool."""
+    if ":" in masks and not Path(masks).exists():
+        return masks
+    return f"masks:{masks}" if (Path(masks) / "masks").is_dir() or not Path(masks).is_dir() else f"annotated:{masks}"
+
+
 def _confusion(model: Any, masks: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """(K, C) pixels of region k and class c over every labelled image, and the class names."""
     from decoupe.data.catalogue import open_dataset
     from decoupe.data.decode import read_image
 
-    dataset = open_dataset(masks if ":" in masks and not Path(masks).exists() else f"masks:{masks}")
+    dataset = open_dataset(labelled_spec(masks))
     _, samples = dataset.split("all")
     classes = dataset.classes
     counts = np.zeros((len(model.names), VOID + 1), np.int64)

@@ -30,7 +30,8 @@ HOSTILE = (
     "a" * 300, "Background ", "con",
 )  # fmt: skip
 FILES = {
-    "coco": "coco.json", "cvat": "cvat.xml", "cvat-polygons": "cvat-polygons.xml", "labelstudio": "labelstudio.json",
+    "coco": "coco.json", "coco-panoptic": "coco.panoptic.json",
+    "cvat": "cvat.xml", "cvat-polygons": "cvat-polygons.xml", "labelstudio": "labelstudio.json",
     "labelstudio-polygons": "labelstudio-polygons.json", "voc": "dataset.voc", "png": "",
 }  # fmt: skip
 

@@ -11,8 +11,8 @@ from decoupe.cli.photos import largest, left_out, size_flag
 from decoupe.errors import UsageFault
 
 FORMATS = (
-    "png", "overlay", "npz", "csv", "coco", "coco-panoptic", "cvat", "cvat-polygons", "labelstudio", "labelstudio-polygons", "voc",
-    "tiff", "rois", "layers", "ora",
+    "png", "overlay", "npz", "csv", "coco", "coco-panoptic", "cvat", "cvat-polygons", "labelstudio",
+    "labelstudio-polygons", "voc", "tiff", "rois", "layers", "ora",
 )  # fmt: skip
 CRFS = ("none", "krahenbuhl", "sec-train", "sec-test", "cutler", "stego", "irn")
 

@@ -138,7 +138,7 @@ def _score(
         if classes is None
         else [[region, names[int(c)]] for region, c in zip(found.regions, classes, strict=True)],
         "observed": ["image", "box"] if protocol.crop else ["image"],
-        "uses_labels": found.uses_labels or mode == "per-image-flip",
+        "uses_labels": found.uses_labels or "refined" in run.info or mode == "per-image-flip",
         "snapshot": snapshot,
         "classes": list(protocol.classes),
         "object": None if protocol.object is None else protocol.classes[protocol.object],

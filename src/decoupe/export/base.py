@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from decoupe.data.geo import Geo
 from decoupe.data.paths import inside
 from decoupe.errors import Fault
 from decoupe.export.palette import Colour
-from decoupe.types import Image, Probabilities
+from decoupe.types import Image, Instance, Probabilities
 
 STATE = ".decoupe-progress"
 """Folder inside every output folder: the record of what is done, and files on their way."""
@@ -42,6 +42,11 @@ class Segmented(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """K names."""
+
+
+def things_of(regions: Segmented) -> Sequence[Instance]:
+    """The single things that were found beside the regions; none by rooms that find regions only."""
+    return getattr(regions, "instances", ())
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,8 @@ class Writer(ABC):
     """Whether `write` reads the image."""
     PROBS: ClassVar[bool] = False
     """Whether `write` reads `regions.probs`."""
+    LAYERS: ClassVar[bool] = False
+    """Whether `write` reads `regions.layers`: only of whole images, and of rooms that find layers."""
     BANDS: ClassVar[bool] = False
     """Whether `write` reads the image as bands of rows only (`image[top:bottom]`), so that it may lie in a file."""
 
@@ -156,7 +163,8 @@ class Writer(ABC):
     def write(self, key: str, image: Image | None, regions: Segmented) -> Any:
         """Write one image's file, or gather what the common file needs of it; returns JSON to keep.
 
-        A format with a file per image returns its size in bytes: the image is complete when that size is on disk.
+        A format with a file per image returns its size in bytes, or {"bytes": size, ...}: the image is complete when
+        that size is on disk.
         """
 
     def close(self) -> None:

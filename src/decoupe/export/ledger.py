@@ -98,8 +98,9 @@ class Ledger:
             known = self._where.get(key)
             self._where[key] = (source, {**known[1], **done} if known and known[0] == source else done)
             for name, content in row["done"].items():
-                if isinstance(content, int):
-                    self._sizes[key, name] = content
+                size = content.get("bytes") if isinstance(content, dict) else content
+                if isinstance(size, int):
+                    self._sizes[key, name] = size
 
     def _append(self, line: bytes) -> int:
         offset = self._file.seek(0, os.SEEK_END)

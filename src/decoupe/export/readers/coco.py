@@ -1,4 +1,4 @@
-"""COCO instances: run lengths as strings or lists, and polygons, to label maps."""
+"""COCO to label maps: instances as run lengths, strings or lists, and polygons; panoptic files by their own reader."""
 
 from __future__ import annotations
 
@@ -20,8 +20,12 @@ def read_coco(path: Path) -> Masks:
     Objects without a mask (a box alone) are passed over.
     """
     content = load_json(path)
+    from decoupe.export.readers.panoptic import is_panoptic, read_panoptic
+
+    if is_panoptic(content):
+        return read_panoptic(path, content)
     with refusing("COCO instances", path):
-        names, label = _classes({int(kind["id"]): str(kind["name"]) for kind in content["categories"]})
+        names, label = classes({int(kind["id"]): str(kind["name"]) for kind in content["categories"]})
         sizes = {one["id"]: size_of(one["height"], one["width"], str(one["file_name"])) for one in content["images"]}
         shapes: dict[Any, list[tuple[int, Callable[[], Crop]]]] = {number: [] for number in sizes}
         for one in content["annotations"]:
@@ -34,7 +38,7 @@ def read_coco(path: Path) -> Masks:
         return Masks(names, tuple(images))
 
 
-def _classes(kinds: dict[int, str]) -> tuple[tuple[str, ...], dict[int, int]]:
+def classes(kinds: dict[int, str]) -> tuple[tuple[str, ...], dict[int, int]]:
     """Names by label, and label by category; a category named background is label 0, twins stay apart."""
     things = sorted(number for number, name in kinds.items() if not is_background(name))
     names = ("background", *unique([kinds[number] for number in things], ("background",)))

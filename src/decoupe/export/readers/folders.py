@@ -13,6 +13,7 @@ import numpy as np
 from decoupe.data.decode import read_image, read_mask
 from decoupe.data.paths import inside
 from decoupe.errors import Fault
+from decoupe.export import panoptic
 from decoupe.export.png import SIGNATURE, TEXT
 from decoupe.export.readers.base import REMEDY, Annotated, Masks, refusing
 from decoupe.export.voc import FOLDER, VOID_COLOUR
@@ -99,7 +100,8 @@ def read_png(path: Path) -> Masks:
     root = path if path.is_dir() else path.parent
     files = [path]
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*.png") if FOLDER[:-1] not in file.relative_to(path).parts)
+        others = {FOLDER[:-1], panoptic.PanopticWriter.FOLDER[:-1]}
+        files = sorted(file for file in path.rglob("*.png") if not others & set(file.relative_to(path).parts))
     if not files:
         raise Fault("masks as PNG", f"none in {path}", "check the path")
     found = {file: png_names(file) for file in files}
