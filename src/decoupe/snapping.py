@@ -8,6 +8,8 @@ from torch import Tensor
 
 ANCHORS = 32
 """Pixels are compared with an ANCHORS x ANCHORS reduction of their image: the cost grows with the pixels alone."""
+ROWS = 512
+"""Pixels compared with all anchors at a time: 2 MB of kernel."""
 
 
 def reduce_to(images: Tensor, size: int) -> Tensor:
@@ -30,13 +32,16 @@ def _features(image: Tensor, colour: float, place: float) -> Tensor:
     return torch.cat([tones, where]).flatten(1).T
 
 
-def _kernel(points: Tensor, anchors: Tensor) -> Tensor:
-    """(n, d), (m, d) -> (n, m): exp(-|p - a|^2 / 2), each row divided by its sum."""
-    energy = points @ anchors.T
-    energy -= points.square().sum(1, keepdim=True) / 2
-    energy -= anchors.square().sum(1) / 2
-    kernel = energy.exp_()
-    return kernel.div_(kernel.sum(1, keepdim=True).clamp_min(1e-12))
+def _centres(anchors: Tensor) -> Tensor:
+    """(m, d) -> (d + 2, m): (p, |p|^2 / 2, 1) times this is -|p - a|^2 / 2, in one product."""
+    ones = torch.ones_like(anchors[:, :1])
+    return torch.cat([anchors, -ones, -anchors.square().sum(1, keepdim=True) / 2], 1).T
+
+
+def _kernel(points: Tensor, centres: Tensor) -> Tensor:
+    """(n, d), (d + 2, m) of `_centres` -> (n, m): exp(-|p - a|^2 / 2)."""
+    half = points.square().sum(1, keepdim=True) / 2
+    return (torch.cat([points, half, torch.ones_like(half)], 1) @ centres).exp_()
 
 
 def _prior(probs: Tensor, trust: float) -> Tensor:
@@ -45,8 +50,9 @@ def _prior(probs: Tensor, trust: float) -> Tensor:
 
 
 def _support(kernel: Tensor, q: Tensor) -> Tensor:
-    """(n, m), (m, K) -> (n, K): means of q under the kernel. Rows of both sum to 1, so the first region is the rest."""
-    others = kernel @ q[:, 1:]
+    """(n, m), (m, K) -> (n, K): means of q under the kernel. Rows of q sum to 1, so the first region is the rest."""
+    sums = kernel @ torch.cat([torch.ones_like(q[:, :1]), q[:, 1:]], 1)
+    others = sums[:, 1:] / sums[:, :1].clamp_min(1e-12)
     return torch.cat([1 - others.sum(1, keepdim=True), others], 1)
 
 
@@ -68,13 +74,18 @@ def snap(
 
 
 def _snap_one(image: Tensor, given: Tensor, colour: float, place: float, iterations: int, trust: float) -> Tensor:
-    """`snap` of one image (C, H, W) and its regions (K, H, W): one at a time, a kernel stays in the cache."""
+    """`snap` of one image (C, H, W) and its regions (K, H, W); a processor takes `ROWS` pixels at a time."""
     size = (min(ANCHORS, image.shape[1]), min(ANCHORS, image.shape[2]))
     coarse = F.adaptive_avg_pool2d(given, size)
     anchors = _features(F.adaptive_avg_pool2d(image, size), colour, place)
-    kernel, prior, q = _kernel(anchors, anchors), _prior(coarse, trust), coarse.flatten(1).T
+    centres = _centres(anchors)
+    kernel, prior, q = _kernel(anchors, centres), _prior(coarse, trust), coarse.flatten(1).T
     for _ in range(iterations - 1):
         q = torch.softmax(3 * _support(kernel, q) + prior, 1)
-    if image.shape[1:] != size:
-        kernel, prior = _kernel(_features(image, colour, place), anchors), _prior(given, trust)
-    return torch.softmax(3 * _support(kernel, q) + prior, 1).T.reshape(given.shape)
+    if image.shape[1:] == size:
+        support = _support(kernel, q)
+    else:
+        points, prior = _features(image, colour, place), _prior(given, trust)
+        rows = ROWS if image.device.type == "cpu" else len(points)
+        support = torch.cat([_support(_kernel(some, centres), q) for some in torch.split(points, rows)])
+    return torch.softmax(3 * support + prior, 1).T.reshape(given.shape)
