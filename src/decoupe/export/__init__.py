@@ -10,6 +10,7 @@ from decoupe.export.coco import CocoWriter
 from decoupe.export.csv import CsvWriter
 from decoupe.export.cvat import CvatPolygonsWriter, CvatWriter
 from decoupe.export.labelstudio import LabelStudioPolygonsWriter, LabelStudioWriter
+from decoupe.export.layers import LayersWriter
 from decoupe.export.npz import NpzWriter
 from decoupe.export.ora import OraWriter
 from decoupe.export.overlay import OverlayWriter
@@ -21,7 +22,7 @@ from decoupe.export.voc import VocWriter
 
 WRITERS: tuple[type[Writer], ...] = (
     PngWriter, OverlayWriter, NpzWriter, CsvWriter, CocoWriter, PanopticWriter, CvatWriter, CvatPolygonsWriter,
-    LabelStudioWriter, LabelStudioPolygonsWriter, VocWriter, TiffWriter, RoisWriter, OraWriter,
+    LabelStudioWriter, LabelStudioPolygonsWriter, VocWriter, TiffWriter, RoisWriter, LayersWriter, OraWriter,
 )  # fmt: skip
 FORMATS: dict[str, type[Writer]] = {writer.NAME: writer for writer in WRITERS}
 """Every format that `--format` accepts."""

@@ -77,9 +77,20 @@ def _strips(height: int, width: int) -> Iterator[slice]:
 class Upsampled:
     """Regions of one image, computed when read: labels straight from the network's square where they suffice."""
 
-    def __init__(self, square: Probabilities, size: tuple[int, int], names: tuple[str, ...], exact: bool) -> None:
-        """square: (K, S, S); size: (H, W). exact: `probs` will be read too, so that labels must be their argmax."""
+    def __init__(
+        self,
+        square: Probabilities,
+        size: tuple[int, int],
+        names: tuple[str, ...],
+        exact: bool,
+        layers: NDArray[np.float32] | None = None,
+    ) -> None:
+        """square: (K, S, S); size: (H, W). exact: `probs` will be read too, so that labels must be their argmax.
+
+        layers: (K, 4, S, S) premultiplied RGBA, for formats that read them.
+        """
         self._square, self._size, self.names, self._exact = square, size, names, exact
+        self._layers = layers
 
     @cached_property
     def labels(self) -> AnyLabels:
@@ -93,3 +104,10 @@ class Upsampled:
     def probs(self) -> Probabilities:
         """(K, H, W) float32, sums to 1 over K."""
         return resize_probs(self._square, *self._size)
+
+    @cached_property
+    def layers(self) -> NDArray[np.float32] | None:
+        """(K, H, W, 4) premultiplied RGBA in [0, 1], back to front; None where they are not asked for."""
+        from decoupe.layers import resized
+
+        return None if self._layers is None else resized(self._layers, self._size)

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 
+from decoupe.compositing import visible
 from decoupe.methods.layer_disposal.networks import Decoders, Encoder, Generator, Keeping, Shape
 
 SHAPE = Shape(z=5, width=4, outputs=4, size=32)
@@ -32,8 +33,8 @@ def test_decoders_side_by_side_equal_decoders_one_by_one(shape: Shape, training:
     alone = [together.alone(i).double() for i in range(3)]
     together.double()
     codes = _codes(shape).double()
-    made = together.body(together.first(codes)).unflatten(1, (3, -1))
-    apart = torch.stack([one.body(one.first(codes)) for one in alone], 1)
+    made = together.last(together.body(together.first(codes))).unflatten(1, (3, -1))
+    apart = torch.stack([one.last(one.body(one.first(codes))) for one in alone], 1)
     assert made.shape == (3, 3, 4, shape.size, shape.size)
     assert torch.allclose(made, apart, atol=1e-12)
     made[:, 1].square().sum().backward()
@@ -69,7 +70,7 @@ def test_a_layers_image_and_mask_have_their_range_and_a_trunk_of_their_own_when_
         assert float(stack.images.detach().abs().max()) <= 1
         generator.zero_grad()
         stack.masks.sum().backward()
-        touched = generator.decoders.body[-1].weight.grad
+        touched = generator.decoders.last.weight.grad
         assert (touched is not None) == shared
 
 
@@ -95,3 +96,15 @@ def test_keeping_is_one_probability_or_a_learned_one() -> None:
     assert torch.equal(Keeping(3, 0.4, False)(uniform), (uniform < 0.4).float())
     assert bool((Keeping(3, 1.0, False)(uniform) == 1).all())
     assert torch.allclose(Keeping(3, 0.4, True).probs(), torch.full((3,), 0.4), atol=1e-6)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_masks_can_begin_with_even_shares(shared: bool) -> None:
+    """Background and layers show alike; without `even` every mask begins near one half."""
+    torch.manual_seed(0)
+    shape = dataclasses.replace(SHAPE, outputs=3)
+    shares = visible(Generator(shape, 4, shared, False, even=True)(_codes(SHAPE)).masks).detach().mean((0, 2, 3))
+    assert torch.allclose(shares, torch.full((5,), 0.2), atol=0.03)
+    assert float(Generator(shape, 4, shared, False)(_codes(SHAPE)).masks.detach().mean()) == pytest.approx(
+        0.5, abs=0.02
+    )

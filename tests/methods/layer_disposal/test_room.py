@@ -38,7 +38,7 @@ def _vivid(**options: Any) -> LayerDisposal:
     """A room whose raw generator makes images and masks that one can tell from nothing."""
     room = _room(**options)
     with torch.no_grad():
-        room.generator.decoders.body[-1].weight.mul_(40)
+        room.generator.decoders.last.weight.mul_(40)
         for seed in range(8):  # running statistics
             room.generator(_phases(room)[0].game.codes(Draw(seed, 8)))
     return room
@@ -124,7 +124,7 @@ def test_codes_follow_the_prior(prior: str, latent: str) -> None:
     [
         {"unique_weight": 2.0}, {"r1": 5.0, "r1_every": 1}, {"adversarial": "hinge"},
         {"augment": True}, {"blocks": "residual"}, {"norm": "group"}, {"shared_trunk": False}, {"latent": "flat"},
-        {"zoom": 1.3}, {"mirror": False}, {"prior": "normal"},
+        {"zoom": 1.3}, {"mirror": False}, {"even": False}, {"initial": "identical"}, {"prior": "normal"},
     ],
     ids=lambda o: next(iter(o)),
 )  # fmt: skip
