@@ -9,8 +9,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from decoupe.errors import Fault
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from decoupe.review.desk import Desk
 
 PORT = 8642
 """The port that is tried first."""
@@ -32,25 +38,34 @@ def review(
     """
     try:
         import starlette  # noqa: F401
-        import uvicorn
+        import uvicorn  # noqa: F401
     except ImportError:
         raise Fault("the packages of the review page", "none", "pip install 'decoupe[review]'") from None
-    from decoupe.review.app import application
     from decoupe.review.desk import opened
     from decoupe.review.guard import Session
 
     with listening(port) as listener:
         session = Session(listener.getsockname()[1])
         with opened(run, images, session) as desk:
-            config = uvicorn.Config(
-                application(desk), log_level="critical", access_log=False, server_header=False, ws="none",
-                lifespan="off", proxy_headers=False, timeout_keep_alive=20, timeout_graceful_shutdown=2,
-                h11_max_incomplete_event_size=32_768,
-            )  # fmt: skip
             desk.scan.start()
             if ready is not None:
                 ready(session.url)
-            uvicorn.Server(config).run(sockets=[listener])
+            server(desk).run(sockets=[listener])
+
+
+def server(desk: Desk) -> uvicorn.Server:
+    """The web server of one desk, without a socket yet."""
+    import uvicorn
+
+    from decoupe.review.app import application
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            application(desk), log_level="critical", access_log=False, server_header=False, ws="none",
+            lifespan="off", proxy_headers=False, timeout_keep_alive=20, timeout_graceful_shutdown=2,
+            h11_max_incomplete_event_size=32_768,
+        )
+    )  # fmt: skip
 
 
 def listening(port: int | None) -> socket.socket:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from decoupe.data.sources import Item, find
 from decoupe.errors import Fault
+
+Source = str | list[str]
+"""Where photos are: one place or several."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +31,21 @@ class Photo:
 class Album:
     """All photos of a review, by number."""
 
-    source: str
-    """What was asked for: an absolute path, a glob, or NAME:PATH of a layout."""
+    source: Source
+    """What was asked for: an absolute path, a glob, NAME:PATH of a layout, or a list of paths."""
     photos: tuple[Photo, ...]
 
     @classmethod
-    def open(cls, source: str | Path) -> Album:
-        """Photos of a folder, glob, file, CSV manifest, or of a layout as NAME:PATH. Fault if there are none."""
+    def open(cls, source: str | Path | Sequence[str]) -> Album:
+        """Photos of a folder, glob, file, CSV manifest, a list of these, or of a layout as NAME:PATH. Fault if none."""
+        if not isinstance(source, str | Path):
+            several = [one if "://" in one else os.path.abspath(one) for one in source]
+            items = list(find(several))
+            return cls(several, tuple(Photo(i.key, i.path, i.frame, i.key + i.path.suffix) for i in items))
         text = os.fspath(source)
-        items, root = _layout(text) if _is_layout(text) else (find(text), _root(Path(text)))
+        items, root = _layout(text) if _is_layout(text) else (list(find(text)), _root(Path(text)))
         photos = tuple(Photo(item.key, item.path, item.frame, _name(item, root)) for item in items)
-        return cls(text if _is_layout(text) else os.path.abspath(text), photos)
+        return cls(text if _is_layout(text) or "://" in text else os.path.abspath(text), photos)
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -49,9 +57,12 @@ class Album:
 
 
 def _is_layout(text: str) -> bool:
-    name, colon, place = text.partition(":")
-    return bool(colon and place and name.isidentifier() or name.replace("-", "_").isidentifier() and colon) and not (
-        os.path.exists(text)
+    name, _, place = text.partition(":")
+    return (
+        bool(place)
+        and not place.startswith("//")
+        and name.replace("-", "_").isidentifier()
+        and not os.path.exists(text)
     )
 
 
@@ -73,9 +84,11 @@ def _name(item: Item, root: Path) -> str:
     return f"{shown}#{item.frame}" if item.frame else shown
 
 
-def recorded(settings: object) -> str:
-    """The photos a run was trained on. Fault if it does not say, or if they are not one place."""
+def recorded(settings: object) -> Source:
+    """The photos a run was trained on. Fault if it does not say."""
     source = settings.get("images") if isinstance(settings, dict) else None
-    if not isinstance(source, str):
-        raise Fault("--images PATH", "none, and the run does not say which photos it learned from", "add --images PATH")
-    return source
+    if isinstance(source, list) and source and all(isinstance(one, str) for one in source):
+        return list(source)
+    if isinstance(source, str) and source:
+        return source
+    raise Fault("--images PATH", "none, and the run does not say which photos it learned from", "add --images PATH")

@@ -190,15 +190,11 @@ def other_mask(desk: Desk, request: Request, body: bytes) -> Response:
 def exports(desk: Desk, request: Request, body: bytes) -> Response:
     """How many masks would be exported, and in which formats."""
     try:
-        count = len(kept(desk.run, _images(desk)))
+        count = len(kept(desk.run, desk.album.source))
     except Fault:
         count = 0
     corrected = sum(1 for photo in desk.album.photos if desk.entry(photo).corrected and desk.entry(photo).kept)
     return answer({"count": count, "corrected": corrected, "formats": list(FORMATS)})
-
-
-def _images(desk: Desk) -> str:
-    return desk.album.source
 
 
 def write(desk: Desk, request: Request, body: bytes) -> Response:
@@ -208,7 +204,7 @@ def write(desk: Desk, request: Request, body: bytes) -> Response:
         raise UsageFault("a list of formats", repr(formats)[:40], "choose some")
     with desk.book.quiet():
         folder = next(p for n in range(1, 100_000) if not (p := desk.book.folder / f"export-{n}").exists())
-        count = export(desk.run, folder, formats, _images(desk))
+        count = export(desk.run, folder, formats, desk.album.source)
     made = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     return answer(
         {"count": count, "folder": f"review/{folder.name}", "files": made[:12], "more": max(0, len(made) - 12)}

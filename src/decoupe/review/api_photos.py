@@ -12,7 +12,7 @@ from starlette.responses import Response
 from decoupe.errors import UsageFault
 from decoupe.review import pictures
 from decoupe.review.book import VERDICTS, Entry
-from decoupe.review.desk import Desk, Row, answer, fields, picture, tab_of
+from decoupe.review.desk import Desk, Row, answer, fields, picture, tab_of, whole
 from decoupe.review.scan import UNREAD
 from decoupe.review.studio import THUMB, VIEW, fitted
 
@@ -25,7 +25,7 @@ def photos(desk: Desk, request: Request, body: bytes) -> Response:
     known = [desk.entry(photo) for photo in desk.album.photos]
     return answer(
         {
-            "source": desk.album.source.rpartition("/")[2],
+            "source": str(desk.album.source)[-80:].rpartition("/")[2],
             "files": [photo.file for photo in desk.album.photos],
             "verdicts": "".join(LETTERS[entry.verdict] for entry in known),
             "corrected": [number for number, entry in enumerate(known) if entry.corrected],
@@ -63,11 +63,9 @@ def _percent(values: NDArray[np.float32]) -> list[int]:
 
 def changes(desk: Desk, request: Request, body: bytes) -> Response:
     """Photos that changed after ?since=REVISION, in any tab."""
-    since = request.query_params.get("since", "0")
-    if not since.isdecimal() or len(since) > 12:
-        raise UsageFault("a revision", repr(since)[:40], "load the page again")
+    since = whole(request.query_params.get("since", "0"), 0, 10**12, "a revision")
     numbers = {photo.key: number for number, photo in enumerate(desk.album.photos)}
-    found = desk.book.changed(int(since))
+    found = desk.book.changed(since)
     rows = {str(numbers[key]): state(entry) for key, entry in found.items() if key in numbers}
     return answer({"revision": desk.book.revision, "naming": desk.regions.revision, "photos": rows})
 

@@ -110,7 +110,7 @@ def _entry(row: Any, key: str, where: str) -> Entry:
 class Book:
     """The open state of one run. Every method that changes something is atomic and safe from several threads."""
 
-    def __init__(self, run: Path, source: str) -> None:
+    def __init__(self, run: Path, source: str | list[str]) -> None:
         self.run, self.folder, self.source = run, folder_of(run), source
         self._lock, self._stack = threading.RLock(), contextlib.ExitStack()
 
@@ -126,15 +126,23 @@ class Book:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             handle.seek(0)
-            told = handle.read().strip()
+            holder = handle.read().strip()
             self._stack.close()
-            raise Fault(f"{self.run} to be free for review", f"in use by {told}", "use that one, or stop it") from error
+            raise Fault(
+                f"{self.run} to be free for review", f"in use by {holder}", "use that one, or stop it"
+            ) from error
         handle.truncate(0)
         handle.write(f"process {os.getpid()} (started {time.strftime('%H:%M')})")
         handle.flush()
-        content = read_state(self.run)
-        self.photos = entries(content, str(self.folder / STATE))
-        self.revision = int(content.get("revision") or 0)
+        try:
+            content = read_state(self.run)
+            self.photos = entries(content, str(self.folder / STATE))
+        except Fault:
+            self._stack.close()
+            raise
+        told = content.get("revision")
+        newest = max((entry.revision for entry in self.photos.values()), default=0)
+        self.revision = max(newest, told if isinstance(told, int) else 0)
         self._history = _history(content.get("history"))
         return self
 

@@ -75,7 +75,12 @@ def opened(run: str | Path, images: str | Path | None, session: Session) -> Iter
 def whole(value: Any, low: int, high: int, what: str) -> int:
     """A whole number in [low, high] from an address or JSON. UsageFault otherwise."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not text.isdecimal() or len(text) > 12 or not low <= int(text) <= high:
+    if (
+        not isinstance(text, str)
+        or not (text.isascii() and text.isdigit())
+        or len(text) > 12
+        or not low <= int(text) <= high
+    ):
         raise UsageFault(f"{what} from {low} to {high}", repr(value)[:40], "load the page again")
     return int(text)
 

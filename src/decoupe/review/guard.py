@@ -177,7 +177,9 @@ def _check_body(headers: dict[str, list[str]], method: str) -> None:
     if method in UNSAFE and kind not in BODIES:
         raise Refusal(403, "a body of JSON or bytes")
     length = headers.get("content-length", ["0"])[0]
-    if not length.isdecimal() or int(length) > (LARGEST_JSON if kind == "application/json" else LARGEST):
+    if not (length.isascii() and length.isdigit()) or int(length) > (
+        LARGEST_JSON if kind == "application/json" else LARGEST
+    ):
         raise Refusal(413, "the body is too long")
     if any("," in value for value in headers.get("range", [])):
         raise Refusal(416, "one range at most")

@@ -44,7 +44,7 @@ class KeptMask:
         return np.asarray(np.asarray(self.lowest, np.int64)[mask])
 
 
-def kept(run: str | Path, images: str | Path | None = None) -> list[KeptMask]:
+def kept(run: str | Path, images: str | Path | list[str] | None = None) -> list[KeptMask]:
     """Accepted and corrected masks of a run with their photos, in order of the photos' names.
 
     images: where the photos are now; default: where they were when they were reviewed. Photos that are gone and masks
@@ -54,7 +54,7 @@ def kept(run: str | Path, images: str | Path | None = None) -> list[KeptMask]:
     content = read_state(path)
     known = entries(content, str(folder_of(path) / "state.json"))
     source = images if images is not None else content.get("images")
-    if not any(entry.kept for entry in known.values()) or not isinstance(source, str | Path) or not str(source):
+    if not any(entry.kept for entry in known.values()) or not isinstance(source, str | Path | list) or not source:
         raise Fault(f"accepted or corrected masks in {path}/review", "none", f"accept some: decoupe review {path}")
     lowest = tuple(read_naming(path).lowest())
     found = [
@@ -65,7 +65,9 @@ def kept(run: str | Path, images: str | Path | None = None) -> list[KeptMask]:
     found = [one for one in found if one.mask.is_file()]
     if not found:
         raise Fault(
-            f"the photos of {len(known)} reviewed masks in {source}", "none of them", "say where: --images PATH"
+            f"the photos of {len(known)} reviewed masks in {str(source)[:80]}",
+            "none of them",
+            "say where: --images PATH",
         )
     return found
 
@@ -83,7 +85,9 @@ class _Drawn:
         return np.stack([(self.labels == k).astype(np.float32) for k in range(len(self.names))])
 
 
-def export(run: str | Path, out: str | Path, formats: str | Sequence[str], images: str | Path | None = None) -> int:
+def export(
+    run: str | Path, out: str | Path, formats: str | Sequence[str], images: str | Path | list[str] | None = None
+) -> int:
     """Write the accepted and corrected masks of a run in formats of `decoupe segment`; returns how many.
 
     Regions are counted as they are shown: 0 to K - 1 in order. Fault as `kept`, and if `out` cannot be written.

@@ -80,7 +80,7 @@ def _settled(photo: Image, mask: Plane, lines: Plane, drawn: list[int]) -> Plane
     for row, number in enumerate(numbers):
         known[row][fixed] = torch.from_numpy((lines == number)[lines != NONE].astype(np.float32))
     known = (known + 1e-4) / (known + 1e-4).sum(0)
-    settled = dense_crf(known, torch.from_numpy(np.ascontiguousarray(photo)), SETTINGS, None)
+    settled = dense_crf(known, torch.from_numpy(np.array(photo)), SETTINGS, None)
     return np.asarray(np.asarray(numbers, np.uint8)[settled.argmax(0).numpy()])
 
 

@@ -142,9 +142,10 @@ class Studio:
         """Where something computed of a photo is kept; a changed file has another place."""
         try:
             stat = photo.path.stat()
-        except OSError as error:
-            raise Fault("a photo that can be read", f"{photo.file}: {error.strerror}", "restore it") from error
-        name = f"{photo.path.absolute()}|{photo.frame}|{stat.st_size}|{stat.st_mtime_ns}".encode(errors="replace")
+            state = f"{stat.st_size}|{stat.st_mtime_ns}"
+        except OSError:  # within a tar
+            state = ""
+        name = f"{photo.path.absolute()}|{photo.frame}|{state}".encode(errors="replace")
         digest = hashlib.sha256(name).hexdigest()[:24]
         return inside(self.cache, f"{kind}/{digest[:2]}/{digest}{suffix}")
 

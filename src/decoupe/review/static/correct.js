@@ -69,9 +69,9 @@ function keep(force = false) {
     while (dirty && !stale) {
       dirty = false;
       const [n, seen] = [number, about.revision];
-      const bytes = await pack(mask.labels);
       await storing(async () => {
         try {
+          const bytes = await pack(mask.labels);
           const reply = await ask(`/labels/${n}?seen=${force ? 1e12 : seen}`, { bytes, method: "PUT" });
           about.revision = reply.photo.revision;
           store.verdicts[n] = reply.photo.verdict;
