@@ -188,7 +188,7 @@ class Model:
 
     @torch.inference_mode()
     def look(self, image: Image) -> Regions:
-        """Regions and instances of one (H, W, C) uint8 photo by a room that sees photos whole, under the run's names."""
+        """Regions and instances of one (H, W, C) uint8 photo by a room that is WHOLE, under the run's names."""
         bf16 = self.run.info.get("precision") == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             found = self.room.look(conform(image, self.spec.channels))
@@ -197,6 +197,13 @@ class Model:
         home = {region: row for row, group in enumerate(self.groups) for region in group}
         things = tuple(replace(one, region=home[one.region]) for one in found.instances)
         return Regions(np.stack([found.probs[group].sum(0) for group in self.groups]), self.names, instances=things)
+
+    @torch.inference_mode()
+    def count(self, image: Image) -> Any:
+        """What the room says about the number of things in one (H, W, C) uint8 photo. Only where the room is WHOLE."""
+        bf16 = self.run.info.get("precision") == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            return self.room.count(conform(image, self.spec.channels))
 
     def segment(self, image: Image | PillowImage | str | Path) -> Regions:
         """The regions of one image: a file, a Pillow image, or (H, W) or (H, W, C) uint8. Fault if unreadable."""

@@ -10,7 +10,22 @@ import sys
 from collections.abc import Sequence
 
 from decoupe import __version__, console
-from decoupe.cli import data, distill, embed, evaluate, fit, imagine, refine, remove, reproduce, review, segment, start
+from decoupe.cli import (
+    bench,
+    count,
+    data,
+    distill,
+    embed,
+    evaluate,
+    fit,
+    imagine,
+    refine,
+    remove,
+    reproduce,
+    review,
+    segment,
+    start,
+)
 from decoupe.cli.parser import Verb, unknown
 from decoupe.errors import Fault, Interrupted, UsageFault
 
@@ -27,6 +42,7 @@ VERBS: dict[str, Verb] = {
         refine.VERB,
         segment.SEGMENT,
         segment.NAME,
+        count.VERB,
         remove.VERB,
         imagine.VERB,
         evaluate.EVALUATE,
@@ -35,6 +51,7 @@ VERBS: dict[str, Verb] = {
         evaluate.REPORT,
         review.VERB,
         reproduce.REPRODUCE,
+        bench.VERB,
     )
 }
 """Every verb, in the order of `decoupe --help`."""

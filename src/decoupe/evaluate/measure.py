@@ -17,7 +17,7 @@ from decoupe.evaluate.metrics import Confusion, Ranking
 from decoupe.evaluate.protocols import Protocol, protocol_of
 from decoupe.instances import instances
 from decoupe.model import Model
-from decoupe.types import VOID, Image, Labels
+from decoupe.types import VOID, Image, Labels, Regions
 
 BATCH = 16
 """Images segmented at once."""
@@ -69,17 +69,26 @@ def measure(model: Model, task: Task, tick: Callable[[], None]) -> Pass:
     things: list[list[Overlap]] = [[] for _ in range(regions if task.protocol.instances else 0)]
     samples = iter(task.samples)
     for pairs in _batches(read):
-        for probs, (_, truth) in zip(model.segment_arrays([image for image, _ in pairs]), pairs, strict=True):
+        for found, (_, truth) in zip(_regions(model, [image for image, _ in pairs]), pairs, strict=True):
+            probs = found.probs
             labels, sample = probs.argmax(0), next(samples)
             confusion.add(labels, truth)
             ranking.add(probs, truth)
             if things:
                 real = sample.instances()
                 for region, kept in enumerate(things):
-                    found = instances(labels == region, probs=probs[region], region=region)
-                    kept.append(overlap(found, real, truth == VOID))
+                    own = [one for one in found.instances if one.region == region]
+                    split = own or instances(labels == region, probs=probs[region], region=region)
+                    kept.append(overlap(split, real, truth == VOID))
             tick()
     return Pass(model.names, confusion, ranking, bool(getattr(model.room, "uses_labels", False)), things)
+
+
+def _regions(model: Model, images: list[Image]) -> list[Regions]:
+    """The regions of each image, with the things that a room found by itself."""
+    if model.room.WHOLE:
+        return [model.look(image) for image in images]
+    return [Regions(probs, model.names) for probs in model.segment_arrays(images)]
 
 
 def load_pair(sample: Sample, protocol: Protocol) -> tuple[Image, Labels]:

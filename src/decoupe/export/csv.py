@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoupe.data.windows import Windows
-from decoupe.export.base import AnyLabels, Record, Segmented, Writer
+from decoupe.export.base import AnyLabels, Record, Segmented, Writer, things_of
 from decoupe.export.measures import BAND, Measures, count_instances
 from decoupe.export.palette import is_background
 from decoupe.types import Image
@@ -60,7 +60,7 @@ class CsvWriter(Writer):
         """Measure one image."""
         rows, geo = measure(regions.labels, len(regions.names), image), self.place.geo(key)
         counts = [
-            None if is_background(name) or not rows[region][0] else count_instances(regions.labels, region)
+            None if is_background(name) or not rows[region][0] else _things(regions, region)
             for region, name in enumerate(regions.names)
         ]
         pixel = None if geo is None else [geo.area, geo.unit]
@@ -75,6 +75,12 @@ class CsvWriter(Writer):
             file.write(header(bands))
             for record in self.place.records(self.NAME):
                 file.write("".join(lines(record, self.place.names, bands)))
+
+
+def _things(regions: Segmented, region: int) -> int | None:
+    """The things that were found in a region, else its parts split at necks."""
+    found = things_of(regions)
+    return sum(one.region == region for one in found) if found else count_instances(regions.labels, region)
 
 
 def _line(cells: list[Any]) -> str:

@@ -9,10 +9,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
+from scipy.ndimage import find_objects
 
-from decoupe.export.base import AnyLabels, Segmented, Writer
+from decoupe.export.base import AnyLabels, Segmented, Writer, things_of
 from decoupe.export.palette import Colour, is_background
-from decoupe.types import Image
+from decoupe.types import Image, Instance
 
 TINT = 0.45
 """Share of the region's colour in a tinted pixel."""
@@ -59,6 +61,28 @@ def paint(
     return np.asarray(painted, np.uint8)
 
 
+def number(painted: NDArray[np.uint8], things: Sequence[Instance]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 with the outline of every thing and its number, 1, 2, ... in its middle."""
+    from decoupe.instances import to_map
+
+    ids = to_map(things, (painted.shape[0], painted.shape[1]))
+    width = max(1, round(max(ids.shape) / 800))
+    boxes = find_objects(ids)
+    painted = painted.copy()
+    painted[outline(ids, width) & (ids > 0)] = 255
+    picture = Pillow.fromarray(painted)
+    pen = ImageDraw.Draw(picture)
+    sides = [min(box[0].stop - box[0].start, box[1].stop - box[1].start) for box in boxes if box]
+    font = ImageFont.load_default(int(np.clip(np.median(sides) * 0.45, 8, 48)) if sides else 8)
+    for index, box in enumerate(boxes, start=1):
+        if box is not None:
+            y, x = np.nonzero(ids[box] == index)
+            middle = int(np.argmin((y - y.mean()) ** 2 + (x - x.mean()) ** 2))
+            at = (int(x[middle]) + box[1].start, int(y[middle]) + box[0].start)
+            pen.text(at, str(index), fill="white", font=font, anchor="mm", stroke_width=1, stroke_fill="black")
+    return np.asarray(picture)
+
+
 class OverlayWriter(Writer):
     """`<image>.overlay.jpg`."""
 
@@ -71,6 +95,8 @@ class OverlayWriter(Writer):
         if image is None:
             raise ValueError("the overlay needs the image")
         painted = paint(image, regions.labels, regions.names, self.place.colours)
+        if things := things_of(regions):
+            painted = number(painted, things)
         buffer = io.BytesIO()
         Pillow.fromarray(painted).save(buffer, "JPEG", quality=QUALITY)
         return self.place.put(self.place.file(key, ".overlay.jpg"), buffer.getvalue())

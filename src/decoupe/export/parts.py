@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from decoupe.export.base import Segmented
+from decoupe.export import rle
+from decoupe.export.base import Segmented, things_of
 from decoupe.export.measures import NEIGHBOURS
 from decoupe.export.palette import is_background
+from decoupe.types import Instance
 
 MIN_SHARE = 1e-4
 """Components smaller than this share of the image's pixels are left out."""
@@ -37,7 +39,13 @@ class Part:
 
 
 def parts(regions: Segmented) -> Iterator[Part]:
-    """Every component of every region but the background, region by region in reading order."""
+    """Every component of every region but the background, region by region in reading order.
+
+    Where single things were found, those, in their order and with their own scores.
+    """
+    if things := things_of(regions):
+        yield from map(thing, things)
+        return
     labels = regions.labels
     smallest = math.ceil(MIN_SHARE * labels.size)
     for region, name in enumerate(regions.names):
@@ -51,6 +59,15 @@ def parts(regions: Segmented) -> Iterator[Part]:
             mask = found[box] == part
             score = round(float(regions.probs[region][box][mask].mean()), 4)
             yield Part(region, mask, int(box[0].start), int(box[1].start), int(sizes[part]), score)
+
+
+def thing(one: Instance) -> Part:
+    """A thing as a part."""
+    mask = rle.decode(one.counts, one.size)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    top, left = (int(rows[0]), int(columns[0])) if len(rows) else (0, 0)
+    box = mask[top : int(rows[-1]) + 1, left : int(columns[-1]) + 1] if len(rows) else mask[:1, :1]
+    return Part(one.region, box, top, left, int(box.sum()), round(one.score, 4))
 
 
 def category(region: int, names: Sequence[str]) -> int:

@@ -225,6 +225,13 @@ class Room(nn.Module, ABC):
         """The regions, and instances, of a whole photo, (H, W, C) uint8, at its own size. Only where WHOLE."""
         raise NotImplementedError(type(self).__name__)
 
+    def count(self, image: Image) -> Any:
+        """The number of single things in a whole photo, and how sure it is (`count`, `spread`, `views`, `areas`).
+
+        Only where WHOLE.
+        """
+        raise NotImplementedError(type(self).__name__)
+
     def infer_masks(self, images: Tensor, tags: Tensor | None) -> Tensor:
         """`segment` for rooms that observe tags too: (B, K) of 0, 1 or NaN = not known. Default: they do not."""
         return self.segment(images)
@@ -248,6 +255,13 @@ class Room(nn.Module, ABC):
         from decoupe.engine.selection import flip_agreement
 
         return flip_agreement(self.segment, images)
+
+    def steps(self, images: Tensor) -> Mapping[str, Tensor]:
+        """(B, C, H, W) in [-1, 1] -> label maps (B, h, w) on the way to the masks, by name, for the report.
+
+        Labels are those of `regions`, 255 where a step says nothing. Default: none.
+        """
+        return {}
 
     def samples(self, batch: Batch) -> Mapping[str, Tensor]:
         """Named rows of images (n, C, H, W) in [-1, 1] for samples/*.png. Default: photos and their masks."""

@@ -14,7 +14,7 @@ class Config(ClusterSettings):
     """Independence prior: an object's mask is right when the object can be pasted anywhere and still looks real."""
 
     task: Literal["foreground", "cluster"] = "foreground"
-    """foreground: one object per photo (or per box). cluster: many alike things in ONE image, each found and counted."""
+    """foreground: one object per photo (or per box). cluster: many alike things in ONE image, found and counted."""
     size: int = 64
     """Side of the square images that the student network sees, in pixels (32 to 512)."""
     batch: int | None = None
@@ -178,5 +178,5 @@ PRESETS: dict[str, Config] = {
     "fruit": replace(_CROWD, layers=10, latent=5, area=0.25, pad=32, upright=False),
     "seeds": replace(_CROWD, layers=12, latent=2, area=0.25, pad=26, upright=False),
 }
-"""`cpu` is the default. Of task foreground the paper's two tables of hyper-parameters are equal (Table 3), only the data
-differ; `crowd`, `fruit` and `seeds` are its three of task cluster (Table 4)."""
+"""`cpu` is the default. Of task foreground the paper's two tables of hyper-parameters are equal (Table 3), only the
+data differ; `crowd`, `fruit` and `seeds` are its three of task cluster (Table 4)."""

@@ -1,0 +1,1 @@
+"""Task `cluster`: the single things in ONE image of many alike things, and their number."""
