@@ -37,7 +37,8 @@ from PIL import Image as Pillow
 from decoupe.data.decode import read_image
 from decoupe.data.sources import find
 from decoupe.model import Model, build_room, load
-from decoupe.segment import BATCH, segment
+from decoupe.pipeline import BATCH
+from decoupe.segment import segment
 
 TARGET = 0.8
 

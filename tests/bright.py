@@ -18,6 +18,8 @@ class Bright:
         self.spec = SimpleNamespace(size=size, channels=3)
         self.names = names
         self.selection = "selected"
+        self.room = SimpleNamespace(WHOLE=False)
+        self.crf = None
         info: dict[str, Any] = {"room": "bright", "files": {"weights.safetensors": weights}}
         self.run = SimpleNamespace(info=info, merges=[])
         self.calls = 0

@@ -24,7 +24,7 @@ from decoupe.data.sources import Item, find
 from decoupe.engine.files import sync_folder
 from decoupe.errors import Fault, UsageFault
 from decoupe.export.jobs import names_of
-from decoupe.segment import BATCH, REDUCED
+from decoupe.pipeline import BATCH, REDUCED
 
 if TYPE_CHECKING:
     from decoupe.model import Model
