@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from decoupe.data.layouts import aerial, annotated, coco, flowers, folders, msrc, nuclei, objects, scenes, voc2012
+from decoupe.data.layouts import (
+    ade20k,
+    aerial,
+    annotated,
+    coco,
+    flowers,
+    folders,
+    lsun,
+    msrc,
+    nuclei,
+    objects,
+    scenes,
+    voc2012,
+)
 from decoupe.data.layouts.base import Dataset, Layout, Missing, Sample
 from decoupe.errors import Fault, UsageFault
 
@@ -19,6 +32,8 @@ LAYOUTS: dict[str, Layout] = {
     **voc2012.LAYOUTS,
     **msrc.LAYOUTS,
     **coco.LAYOUTS,
+    **lsun.LAYOUTS,
+    **ade20k.LAYOUTS,
     **folders.LAYOUTS,
     **annotated.LAYOUTS,
 }

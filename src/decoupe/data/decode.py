@@ -26,6 +26,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from decoupe.data.lmdbs import read_stored
 from decoupe.data.pixels import conform, resize, resize_probs, to_uint8
 from decoupe.data.readers import (
     ALLOWED,
@@ -170,6 +171,8 @@ def open_plain(path: Path) -> BufferedReader | BytesIO:
         mode = os.stat(path).st_mode
     except NotADirectoryError:
         return read_member(path)
+    except FileNotFoundError:
+        return read_stored(path)
     if stat.S_ISDIR(mode):
         raise Unreadable(link_words(path) or "a folder, not a file")
     if not stat.S_ISREG(mode):

@@ -40,7 +40,11 @@ def items_of(source: Any, split: str | None = None) -> Sequence[Item]:
     """
     name, colon, _ = str(source).partition(":")
     if isinstance(source, str) and colon and name in LAYOUTS:
-        samples = open_dataset(source).to_fit(split or "all")
+        stream = LAYOUTS[name].stream
+        dataset = open_dataset(source)
+        if stream is not None and (found := stream(dataset.root, split or "all")) is not None:
+            return found
+        samples = dataset.to_fit(split or "all")
         return [Item(path=s.image, key=s.key, box=s.box) for s in samples]
     if split is not None:
         known = "--images NAME:PATH of a known layout with --split"
@@ -83,10 +87,13 @@ def _backgrounds(cut: Callable[..., tuple[Cache, str]], source: str | None) -> t
     )
 
 
-def _tagged(settings: Mapping[str, Any], config: Any, items: Sequence[Item], wanted: bool) -> Tagged | None:
-    """The tags of the photos, where the room wants them. UsageFault if it does not, or there are none."""
+def _tagged(settings: Mapping[str, Any], config: Any, items: Sequence[Item], wanted: bool | None) -> Tagged | None:
+    """The tags of the photos, where the room wants them. UsageFault if it does not, or there are none.
+
+    `wanted` None: where they are given.
+    """
     source, images = settings.get("tags"), settings["images"]
-    if not wanted:
+    if not wanted and (wanted is False or source is None):
         if source is not None:
             raise UsageFault("a room that learns from tags", "another, with --tags", "use `fit tags`, or leave it out")
         return None
@@ -110,7 +117,11 @@ def _with_tags(data: TrainingData, tagged: Tagged, config: Any, items: Sequence[
 
 
 def training_data(
-    settings: Mapping[str, Any], config: Any, reporter: Reporter, wants_backgrounds: bool, wants_tags: bool = False
+    settings: Mapping[str, Any],
+    config: Any,
+    reporter: Reporter,
+    wants_backgrounds: bool,
+    wants_tags: bool | None = False,
 ) -> Prepared:
     """Survey and cache the images of `settings`, and find backgrounds if the room wants them.
 
@@ -122,7 +133,7 @@ def training_data(
         items = read_boxes(Path(settings["boxes"]), items)
     tagged = _tagged(settings, config, items, wants_tags)
     if tagged is not None:
-        items = tagged.items
+        items = tagged.items if wants_tags else items
         reporter.note(tagged.sentence())
     folder = default_cache_folder()
     limit = settings["max_pixels"] or MAX_PIXELS

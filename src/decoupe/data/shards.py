@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from decoupe.data.lmdbs import store_of
+
 SUFFIX = ".tar"
 OPEN = 32
 """Shards whose tables of contents are kept in memory (24 bytes per member)."""
@@ -70,8 +72,8 @@ def stamp(path: str | Path) -> tuple[int, int]:
     """(bytes, time of change in ns) of a file, or of the shard that holds it. OSError: there is none."""
     try:
         stat = os.stat(path)
-    except NotADirectoryError:
-        where = shard_of(path)
+    except (NotADirectoryError, FileNotFoundError):
+        where = shard_of(path) or store_of(path)
         if where is None:
             raise
         stat = os.stat(where[0])
@@ -88,12 +90,12 @@ def stamps(paths: Iterable[Path]) -> Iterator[tuple[int, int, int]]:
             continue
         try:
             stat = os.stat(text)
-        except NotADirectoryError:
-            where = shard_of(text)
+        except (NotADirectoryError, FileNotFoundError):
+            where = shard_of(text) or store_of(text)
             if where is None:
                 yield 0, 0, 0
                 continue
-            stat, shard = os.stat(where[0]), where[0] + "/"
+            stat, shard = os.stat(where[0]), os.path.dirname(text) + "/" if store_of(text) else where[0] + "/"
             known = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
         except OSError:
             yield 0, 0, 0

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
+from decoupe.data import lmdbs
 from decoupe.data.keys import keys
 from decoupe.data.paths import MARKER, default_cache_folder, inside
 from decoupe.data.remote import fetch, is_url
@@ -214,6 +215,9 @@ def walk(root: str) -> Iterator[str]:
         seen.add(real)
         ours = _written_by_us(Path(folder))
         if ours == set():
+            continue
+        if lmdbs.is_store(folder):
+            yield from lmdbs.members(folder)
             continue
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from decoupe.data.decode import conform, image_size, read_image, read_mask
 from decoupe.data.keys import keys
-from decoupe.data.sources import READ
+from decoupe.data.sources import READ, Item
 from decoupe.errors import Fault, UsageFault
 from decoupe.types import InstanceMap, Labels
 
@@ -86,7 +86,7 @@ class Dataset:
     root: Path
     classes: tuple[str, ...]
     """Class names; index = class id, background first."""
-    samples: list[Sample]
+    samples: Sequence[Sample]
     protocol: str
     """One sentence: what is scored and how the splits were made."""
 
@@ -134,6 +134,8 @@ class Layout:
     tree: str
     """The files it needs, for people."""
     open: Callable[[Path], Dataset]
+    stream: Callable[[Path, str], Sequence[Item] | None] | None = None
+    """Photos to fit on by `Dataset.to_fit`'s names, where they are too many for a list of samples; None: no image."""
 
 
 class Missing(Exception):
