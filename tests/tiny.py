@@ -100,11 +100,11 @@ TINY: dict[str, dict[str, Any]] = {
     "scene_vae": {
         "size": 32,
         "batch": 8,
-        "train_images": 160,
+        "train_images": 144,
         "width": 4,
         "latent": 4,
         "hidden": 16,
-        "checks": 4,
+        "checks": 2,
         "diagnose": 5,
     },
     "baselines": {"size": 32},

@@ -37,7 +37,8 @@ def test_names_are_what_is_typed_and_unique() -> None:
 
 @pytest.mark.parametrize(("table", "row"), ROWS, ids=lambda one: one.name)
 def test_every_row_has_figures_of_the_text_and_fits_its_figures(table: Table, row: Row) -> None:
-    assert (row.text or table.source == "not in the text") and len(row.short) <= 14 and row.seeds >= 1
+    assert any(one.text for one in table.rows) or table.source == "not in the text"
+    assert len(row.short) <= 14 and row.seeds >= 1
     assert set(row.text) <= set(table.columns)
     for value in row.text.values():
         assert value == "collapsed" or (isinstance(value, float) and 0 <= value <= 1)
@@ -96,7 +97,7 @@ def test_equal_settings_are_one_run_wherever_they_are_asked_for(synth: Path) -> 
     baselines = {name(table.name, row.name) for table, row in ROWS if row.name == "Original Model"}
     assert len(baselines) == 1
     assert name("redraw-regularisers", "Hybrid") == name("redraw-robustness", "Hybrid")
-    everything = [name(table.name, row.name) for table, row in ROWS if row.variants]
+    everything = [name(table.name, row.name) for table, row in ROWS if row.variants and table.name.startswith("redraw")]
     assert len(set(everything)) == 15 and all(one.endswith("-s0") for one in everything)
     assert name("redraw-attention", "Original Model", 1) == baselines.pop()[:-1] + "1"
     assert name("redraw-attention", "Original Model", 0, 640) != name("redraw-attention", "Original Model")

@@ -24,6 +24,10 @@ MOST = 1_000
 """Different tags; more are a mistake in the file."""
 
 
+UNKNOWN = 255
+"""Stands in a table for what no row of the file tells."""
+
+
 @dataclass(frozen=True)
 class Tagged:
     """Photos with their tags."""
@@ -38,8 +42,11 @@ class Tagged:
     """Photos without a row, left out."""
 
     def table(self, items: Iterable[Item]) -> NDArray[np.uint8]:
-        """(N, C) 0 or 1 for items of `items`."""
-        return np.array([[name in self.tags[item.key] for name in self.names] for item in items], np.uint8)
+        """(N, C) 0 or 1 for items of `items`; 255 for one of which nothing is known."""
+        unknown = [UNKNOWN] * len(self.names)
+        known = self.tags
+        rows = [[n in known[i.key] for n in self.names] if i.key in known else unknown for i in items]
+        return np.array(rows, np.uint8).reshape(-1, len(self.names))
 
     def sentence(self) -> str:
         """One line: how many photos each tag has, how many have none, how many were left out."""

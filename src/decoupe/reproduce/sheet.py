@@ -8,7 +8,11 @@ from typing import Any
 
 NAMES = {
     "iou": "IoU", "miou": "mIoU", "accuracy": "accuracy", "collapse_rate": "collapse rate", "deviation": "deviation",
+    "mean": "mean",
 }  # fmt: skip
+NAMED = ("bed", "window", "appliance", "counter", "wardrobe", "rug", "picture", "lamp", "plant", "floor", "ceiling")
+"""Columns that are classes of a data set; one of which nothing is known is left out."""
+NAMES |= {name: name for name in NAMED}
 FLIP = "per-image-flip"
 FLIPPED = ("iou", "accuracy")
 """Metrics that are also shown under the best assignment for each image."""
@@ -24,13 +28,24 @@ class Sheet:
 
 
 def sheet(content: Mapping[str, Any]) -> Sheet:
-    """Our figures beside the text's: one line per row and selection, one where everything collapsed."""
-    columns: Sequence[str] = content["columns"]
+    """Our figures beside the text's: one line per row and selection, one where everything collapsed.
+
+    Where rows differ in what was observed, each line says it.
+    """
     results = content["results"]
+    columns = [c for c in content["columns"] if c not in NAMED or any(_known(r, c) for r in results)]
+    told_of = [c for c in columns if c not in NAMED or any(c in r["text"] for r in results)]
     flips = {(r["row"], r["selection"]): r for r in results if r["matching"] == FLIP}
     extra = [c for c in FLIPPED if flips and c in columns]
-    head = ["row", "chosen", *(NAMES.get(c, c) for c in columns), *(f"{NAMES[c]} *" for c in extra)]
-    head += [f"text: {NAMES.get(c, c)}" for c in columns]
+    several = len({tuple(r.get("observed", ())) for r in results}) > 1
+    head = [
+        "row",
+        *(["observed"] if several else []),
+        "chosen",
+        *(NAMES.get(c, c) for c in columns),
+        *(f"{NAMES[c]} *" for c in extra),
+    ]
+    head += [f"text: {NAMES.get(c, c)}" for c in told_of]
     rows, before = [], ""
     for row in (r for r in results if r["matching"] != FLIP):
         if row["status"] == "collapsed" and row["row"] == before:
@@ -38,11 +53,16 @@ def sheet(content: Mapping[str, Any]) -> Sheet:
         flip = flips.get((row["row"], row["selection"]))
         cells = [cell(row, column) for column in columns]
         cells += [cell(flip, column) if flip else "" for column in extra]
-        text = [_text(row["text"].get(c)) if row["row"] != before else "" for c in columns]
-        rows.append([row["row"], "" if row["status"] == "collapsed" else row["selection"], *cells, *text])
+        text = [_text(row["text"].get(c)) if several or row["row"] != before else "" for c in told_of]
+        seen = [" + ".join(row.get("observed", ()))] if several else []
+        rows.append([row["row"], *seen, "" if row["status"] == "collapsed" else row["selection"], *cells, *text])
         before = row["row"]
     told = ", the text" if content.get("source") != "not in the text" else ""
     return Sheet(head, rows, _notes(results, bool(extra), told))
+
+
+def _known(row: Mapping[str, Any], column: str) -> bool:
+    return row["metrics"].get(column) is not None or column in row["text"]
 
 
 def cell(row: Mapping[str, Any], column: str) -> str:

@@ -91,7 +91,7 @@ def _plain(root: Path) -> Folder:
         if not files:
             raise Fault("a folder of masks", f"none at {root}", "check the path")
         values = values_of(list(files.values()))
-        names = class_names(root) or class_names(root.parent) or png_names(next(iter(files.values())))
+        names = class_names(root) or png_names(next(iter(files.values()))) or class_names(root.parent) or ()
     except Missing as missing:
         raise Fault(f"masks in {root}", str(missing), "name a folder of indexed or grey PNGs") from None
     two = VOID in values and values <= {0, VOID}
@@ -100,6 +100,7 @@ def _plain(root: Path) -> Folder:
     pairs = zip(files.values(), with_keys(files), strict=True)
     reader = above_half if two else read_mask
     highest = 1 if two else max(values - {VOID}, default=0)
+    names = names or (("background", "object") if highest <= 1 else ())
     return Folder(tuple(names), tuple(Found(path, key, None, reader) for path, key in pairs), highest)
 
 

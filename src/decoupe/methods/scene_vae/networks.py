@@ -59,7 +59,10 @@ def _headless(network: Backbone) -> Backbone:
 
 
 class BackboneEncoder(nn.Module):
-    """The stages of a classification network as the maps of an `Encoder`, brought to its widths by 1x1 convolutions."""
+    """The stages of a classification network as the maps of an `Encoder`, brought to its widths by 1x1 convolutions.
+
+    The coarsest level also gets the network's last map, however coarse: there it knows what things are.
+    """
 
     def __init__(self, name: str, channels: int, width: int, halvings: int) -> None:
         super().__init__()
@@ -68,33 +71,45 @@ class BackboneEncoder(nn.Module):
         self.body = _headless(backbone(name, channels=channels))
         with torch.no_grad():
             self.body.eval()
-            self.names, found = self._stages(torch.zeros(1, channels, 64, 64))
-        self.fit = nn.ModuleList(block(m.shape[1], w) for m, w in zip(found, self.widths, strict=True))
+            self.names, inputs = self._stages(torch.zeros(1, channels, 64, 64))
+        self.fit = nn.ModuleList(block(a, b) for a, b in zip(inputs, self.widths, strict=True))
 
     def load(self, weights: str) -> None:
         """Take the weights of a file or URL. Fault where they do not fit."""
         given = _headless(backbone(self.name, channels=self.channels, weights=weights))
         self.body.load_state_dict(given.state_dict())
 
-    def _stages(self, images: Tensor) -> tuple[list[str], list[Tensor]]:
-        """The deepest stage at each of the resolutions 1/2, 1/4, ...; a resolution without one gets the next finer."""
-        by_side: dict[int, tuple[str, Tensor]] = {}
-        for name, found in self.body.layers(images, self.body.body.STAGES).items():
-            by_side[found.shape[2]] = (name, found)
+    def _stages(self, images: Tensor) -> tuple[list[list[str]], list[int]]:
+        """For each of the resolutions 1/2, 1/4, ... the stages that are seen there, and their channels together.
+
+        The deepest of that resolution, or of the next finer that has one; at the last level the deepest of all, too.
+        """
+        found = self.body.layers(images, self.body.body.STAGES)
+        by_side = {maps.shape[2]: name for name, maps in found.items()}
+        deepest = by_side[min(by_side)]
         chosen = []
         for level in range(1, self.halvings + 1):
             side = images.shape[2] >> level
-            chosen.append(by_side.get(side) or by_side[min(s for s in by_side if s >= side)])
-        return [name for name, _ in chosen], [found for _, found in chosen]
+            chosen.append([by_side.get(side) or by_side[min(s for s in by_side if s >= side)]])
+        if chosen[-1] != [deepest]:
+            chosen[-1].append(deepest)
+        return chosen, [sum(found[name].shape[1] for name in names) for names in chosen]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """One map per halving, as from an `Encoder`."""
-        found = self.body.layers(x, self.names)
+        found = self.body.layers(x, {name for names in self.names for name in names})
         maps = []
-        for level, (name, fit) in enumerate(zip(self.names, self.fit, strict=True), 1):
+        for level, (names, fit) in enumerate(zip(self.names, self.fit, strict=True), 1):
             side = (x.shape[2] >> level, x.shape[3] >> level)
-            maps.append(fit(F.adaptive_avg_pool2d(found[name], side)))
+            maps.append(fit(torch.cat([_at(found[name], side) for name in names], 1)))
         return maps
+
+
+def _at(maps: Tensor, side: tuple[int, int]) -> Tensor:
+    """(B, D, h, w) -> (B, D, *side): averaged if it is finer, enlarged if it is coarser."""
+    if maps.shape[2] >= side[0]:
+        return F.adaptive_avg_pool2d(maps, side)
+    return F.interpolate(maps, side, mode="bilinear")
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:

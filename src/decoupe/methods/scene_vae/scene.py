@@ -151,17 +151,17 @@ class Scene(nn.Module):
         return product_of_experts(experts, present)
 
     def infer(self, seen: Seen) -> Gaussian:
-        """The latent of what is observed, of the joint models."""
+        """The latent of what is observed, of the joint models. Fault if nothing is."""
+        batch = seen.batch
         if self.config.model == "jvae":
-            return self._filled(seen)
+            return self._filled(seen, batch)
         image, mask = self.encoded(seen)
         if image is not None and mask is not None:
             return self.joint(seen, image, mask)
         return self.subset(image, seen.tags, mask)
 
-    def _filled(self, seen: Seen) -> Gaussian:
+    def _filled(self, seen: Seen, batch: int) -> Gaussian:
         """Decode what is missing from the latent so far, beginning with the prior's mean; encode all of it again."""
-        batch = seen.batch
         device = next(self.parameters()).device
         z = torch.zeros(batch, self.config.latent, self.side, self.side, device=device)
         whole = all(part is not None for part in seen)
