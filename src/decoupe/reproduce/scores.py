@@ -59,7 +59,11 @@ def score(run: Run, task: Task, cache: Path, tick: Any) -> Score:
         for matching in (HONEST, FLIP):
             point[matching] = _figures(matching, found.confusion.images, found.regions, task)
         curve.append(point)
-    if curve:
+    if not curve and run.info["status"] == "done":  # fitted in closed form: its weights are all there is
+        found = segment_all(Model(run), task, tick)
+        point = {"images": 0, "stage": "fitted", "healthy": True, "score": None}
+        curve = [point | {m: _figures(m, found.confusion.images, found.regions, task) for m in (HONEST, FLIP)}]
+    if curve and run.candidates():
         write_atomic(cache / f"{run.path.name}.jpg", _masks(run, task, curve[-1][HONEST]["assignment"]))
     content = {"key": key, "n_images": len(task.samples), "curve": curve}
     write_atomic(place, dump_json(content))
@@ -120,7 +124,7 @@ def chosen(run: Run, scored: Score, selection: str, key: str, matching: str = HO
     if selection == "last":
         return curve[-1]
     if selection == "selected":
-        at = (run.info.get("selection") or {}).get("images")
+        at = (run.info.get("selection") or {"images": curve[0]["images"]}).get("images")
         return next((point for point in curve if point["images"] == at), None)
     return max(curve, key=lambda point: -1.0 if (v := point[matching]["metrics"][key]) is None else v)
 
@@ -150,6 +154,33 @@ def _row(context: Context, runs: Sequence[Run], scored: Sequence[Score], matchin
         "text": dict(context.row.text),
         "note": context.row.note,
         "seeds": [_seed(run, point, matching) for run, point in zip(runs, points, strict=True)],
+    }
+
+
+def over_seeds(
+    context: Context, runs: Sequence[Run], found: Sequence[Mapping[str, float]], matching: str, uses_labels: bool
+) -> Score:
+    """One row of figures that something else than matching regions to classes gave: `found` of each run that lasted."""
+    lost = collapsed(runs)
+    names = list(found[0]) if found else []
+    columns = {name: [metrics[name] for metrics in found] for name in names}
+    return {
+        "row": context.row.name,
+        "selection": "selected",
+        "matching": matching,
+        "observed": ["image"],
+        "uses_labels": uses_labels,
+        "status": "done" if found else "collapsed",
+        "n_images": len(context.task.samples),
+        "n_runs": len(found),
+        "metrics": {name: _mean(values) for name, values in columns.items()},
+        "spread": {name: _deviation(values) for name, values in columns.items()},
+        "uncertainty": {name: _doubt(values) for name, values in columns.items()},
+        "interval": {},
+        "collapsed": lost,
+        "text": dict(context.row.text),
+        "note": context.row.note,
+        "seeds": [{"seed": run.info["seed"], "run": f"runs/{run.path.name}"} for run in runs],
     }
 
 

@@ -83,5 +83,8 @@ class Config:
             )
 
 
-PRESETS: dict[str, Config] = {}
-"""None: `--kind` names the baseline."""
+PRESETS: dict[str, Config] = {
+    "study": Config(kind="kmeans-1x1", train_images=1_600, width=16),
+    "study-200": Config(kind="kmeans-1x1", size=200, train_images=300_000, batch=60, width=64),
+}
+"""`--kind` names the baseline. `study`, `study-200`: sizes for `decoupe reproduce`, small and large."""
