@@ -1,12 +1,18 @@
 """Seconds and memory of the dense CRF beside pydensecrf2 on the same photo and unaries, in turn, in one run.
 
     python benchmarks/crf.py [--image FILE] [--k 21] [--rounds 5] [--threads 1] [--batch 8] [--json FILE]
+    python benchmarks/crf.py --photos FOLDER [--n 20] [--presets krahenbuhl,stego] [--json FILE]
 
 Without `--image`, a made photo of 375 x 500 (discs on a noisy slope) is used. Each preset of `--presets` runs ten
 updates; the best of `--rounds` counts, kernels built anew every time. `wall` is the clock, `cpu` processor time of the
 process: on a machine that others use at the same time it is the figure to trust, though shared caches slow it too.
 `peak_mb` is what one call adds to the memory of a process that has imported both and the photo. pydensecrf2 always
 uses one thread. Without it (`pip install pydensecrf2` needs a C++ compiler) its columns are empty.
+
+With `--photos`, quality is measured instead of speed, on `--n` photos spread evenly over the folder (all below it):
+`error` is the mean absolute difference of probabilities from exact inference (all pairs of pixels) over the middle
+48 x 48 pixels, with 2 and `--k` labels by turns; `labels_agree` the share of pixels of whole photos whose labels are
+those of pydensecrf2. Unaries are coarse random blobs that hardly decide anything: the hardest case for both.
 """
 
 from __future__ import annotations
@@ -30,6 +36,9 @@ from torch.nn.functional import interpolate
 
 from decoupe.crf import PRESETS, Settings, dense_crf
 
+CROP = 48
+"""Side of the crops that exact inference is affordable on, in pixels."""
+
 
 def made_photo(height: int = 375, width: int = 500) -> Tensor:
     """(H, W, 3) uint8."""
@@ -44,9 +53,9 @@ def made_photo(height: int = 375, width: int = 500) -> Tensor:
     return torch.from_numpy((pixels + grain).clip(0, 255).astype(np.uint8))
 
 
-def guess(k: int, height: int, width: int) -> Tensor:
+def guess(k: int, height: int, width: int, seed: int = 0) -> Tensor:
     """(K, H, W) probabilities of coarse blobs."""
-    coarse = 2 * torch.randn(1, k, 12, 16, generator=torch.Generator().manual_seed(0))
+    coarse = 2 * torch.randn(1, k, 12, 16, generator=torch.Generator().manual_seed(seed))
     return interpolate(coarse, size=(height, width), mode="bicubic")[0].softmax(0)
 
 
@@ -130,10 +139,50 @@ def measure(name: str, probs: Tensor, image: Tensor, rounds: int, batch: int) ->
     return row
 
 
+def photo(path: Path) -> Tensor:
+    """(H, W, 3) uint8."""
+    from decoupe.data.decode import read_image
+
+    return torch.from_numpy(np.array(read_image(path)[..., :3]))
+
+
+def quality(name: str, paths: list[Path], k: int) -> dict[str, Any]:
+    """One preset over some photos: errors on crops, labels of whole photos."""
+    settings, both = PRESETS[name], find_spec("pydensecrf") is not None
+    errors: dict[str, list[float]] = {"decoupe": [], "pydensecrf2": []}
+    same = []
+    for number, path in enumerate(paths):
+        image = photo(path)
+        top, left = (image.shape[0] - CROP) // 2, (image.shape[1] - CROP) // 2
+        crop = image[top : top + CROP, left : left + CROP].contiguous()
+        probs = guess(k if number % 2 else 2, CROP, CROP, number)
+        exact = dense_crf(probs, crop, settings, exact=True)
+        errors["decoupe"].append(float((dense_crf(probs, crop, settings) - exact).abs().mean()))
+        if both:
+            errors["pydensecrf2"].append(float((peer(probs, crop, settings) - exact).abs().mean()))
+            whole = guess(k, *image.shape[:2], number)
+            ours, theirs = dense_crf(whole, image, settings).argmax(0), peer(whole, image, settings).argmax(0)
+            same.append(float((ours == theirs).double().mean()))
+    row: dict[str, Any] = {"error": {key: round(float(np.mean(v)), 5) for key, v in errors.items() if v}}
+    if same:
+        row |= {"labels_agree": round(float(np.mean(same)), 5), "labels_agree_least": round(min(same), 5)}
+    return row
+
+
+def spread(folder: Path, n: int) -> list[Path]:
+    """`n` JPEG files, evenly over all below the folder, of at least 48 x 48 pixels."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    if not paths:
+        raise SystemExit(f"expected JPEG photos below {folder}, got none; name another folder")
+    return [path for path in paths[:: max(1, len(paths) // n)][:n] if min(photo(path).shape[:2]) >= CROP]
+
+
 def main() -> None:
     """Measure and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", type=Path)
+    parser.add_argument("--photos", type=Path)
+    parser.add_argument("--n", type=int, default=20)
     parser.add_argument("--presets", default="krahenbuhl,stego")
     parser.add_argument("--k", type=int, default=21)
     parser.add_argument("--rounds", type=int, default=5)
@@ -142,21 +191,24 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    image = made_photo()
-    if given.image:
-        from decoupe.data.decode import read_image
-
-        image = torch.from_numpy(np.array(read_image(given.image)))
-    probs = guess(given.k, *image.shape[:2])
-    result = {
-        "benchmark": "crf",
-        "command": "python benchmarks/crf.py " + " ".join(sys.argv[1:]),
+    presets = given.presets.split(",")
+    result: dict[str, Any] = {"benchmark": "crf", "command": "python benchmarks/crf.py " + " ".join(sys.argv[1:])}
+    if given.photos:
+        result["command"] = result["command"].replace(str(given.photos), given.photos.name)
+        paths = spread(given.photos, given.n)
+        result |= {"photos": len(paths), "presets": {name: quality(name, paths, given.k) for name in presets}}
+    else:
+        image = photo(given.image) if given.image else made_photo()
+        probs = guess(given.k, *image.shape[:2])
+        result |= {
+            "photo": f"{image.shape[0]}x{image.shape[1]}" + (" real" if given.image else " made"),
+            "presets": {name: measure(name, probs, image, given.rounds, given.batch) for name in presets},
+        }
+    result |= {
         "date": date.today().isoformat(),
-        "photo": f"{image.shape[0]}x{image.shape[1]}" + (" real" if given.image else " made"),
         "labels": given.k,
         "threads": given.threads,
         "torch": torch.__version__,
-        "presets": {name: measure(name, probs, image, given.rounds, given.batch) for name in given.presets.split(",")},
         "load_at_end": round(os.getloadavg()[0], 2),
     }
     text = json.dumps(result, indent=1)
