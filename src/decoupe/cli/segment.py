@@ -53,8 +53,7 @@ def segment_flags(parser: Parser) -> None:
         "--crf",
         metavar="PRESET",
         type=crf,
-        default="none",
-        help=f"sharpen masks along the photo's edges by a dense CRF: {', '.join(CRFS)} (default: none)",
+        help=f"sharpen masks along the photo's edges by a dense CRF: {', '.join(CRFS)} (default: none but for tags)",
     )
     add(
         "--tile",

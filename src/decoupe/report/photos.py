@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
@@ -20,6 +21,7 @@ from decoupe.export.base import AnyLabels
 from decoupe.export.overlay import TINT, as_rgb, paint
 from decoupe.export.palette import colours, is_background
 from decoupe.export.upsample import Upsampled
+from decoupe.methods.room import to_unit
 from decoupe.types import VOID, Image
 
 if TYPE_CHECKING:
@@ -120,11 +122,15 @@ def _card(model: Model, pick: _Pick, label: str) -> Card:
     image = read_image(pick.path, frame=pick.frame)
     small = _thumbnail(image)
     square = model.predict(model.square(image)[None])[0]
-    labels = Upsampled(square, (small.shape[0], small.shape[1]), model.names, exact=False).labels
+    if model.crf is None:
+        labels = Upsampled(square, (small.shape[0], small.shape[1]), model.names, exact=False).labels
+    else:
+        labels = model.segment_arrays([small])[0].argmax(0)
     shares = np.bincount(labels.ravel(), minlength=len(model.names)) / labels.size
     told = ", ".join(f"{name} {share:.0%}" for name, share in zip(model.names, shares, strict=True) if share >= 0.005)
     panes = [
         _pane("photo", small, f"{pick.name}: the photo"),
+        *_steps(model, image, small, pick.name),
         _pane(
             "found",
             _cut(small, labels, model.names),
@@ -134,6 +140,23 @@ def _card(model: Model, pick: _Pick, label: str) -> Card:
     if pick.truth is not None:
         panes.append(_truth(pick, small, image))
     return Card(pick.name, f"{label} {pick.value:.2f}", panes)
+
+
+def _steps(model: Model, image: Image, small: NDArray[np.uint8], name: str) -> list[Pane]:
+    """What the method has to show on the way to its masks."""
+    with torch.inference_mode():
+        found = model.room.steps(to_unit(model.square(image)[None], model.device))
+    panes = []
+    for title, labels in found.items():
+        cells = labels[0].cpu().numpy()
+        rows, columns = (
+            ((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(small.shape, cells.shape, strict=False)
+        )
+        there = cells[rows][:, columns]
+        painted = _cut(small, np.where(there == VOID, 0, there), model.room.regions)
+        painted[there == VOID] = (painted[there == VOID] * 0.35 + 0.65 * 128).astype(np.uint8)
+        panes.append(_pane(title, painted, f"{name}: {title}"))
+    return panes
 
 
 def _truth(pick: _Pick, small: NDArray[np.uint8], image: Image) -> Pane:

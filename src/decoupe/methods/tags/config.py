@@ -29,12 +29,12 @@ class Config:
     cues: str = ""
     """A folder of cues made elsewhere in place of the classifier's (scribbles, masks of another tool, other maps): a
     PNG per photo with 0 background, 1 ... the classes in their order, 255 unknown, or maps as NPY (classes, h, w)."""
-    size: int = 257
-    """Side of the square images, in pixels (32 to 1024); 8 n + 1 puts cells on pixels (the text: 321)."""
-    batch: int = 16
+    size: int = 321
+    """Side of the square images, in pixels (32 to 1024); 8 n + 1 puts cells on pixels."""
+    batch: int = 8
     """Images per step, over all processes."""
 
-    classifier_images: int = 9_600
+    classifier_images: int = 2_400
     """Images that the classifier sees."""
     classifier_size: int = 193
     """Side at which it sees them, zoomed and mirrored, where nothing is `fixed` (the text: 224)."""
@@ -57,12 +57,12 @@ class Config:
     """Sizes of the image whose maps are averaged, relative to `size`."""
     flip: bool = True
     """Average maps with those of the mirror image."""
-    cue: float = 0.3
+    cue: float = 0.5
     """Cells whose map is above this share of its maximum are cues of the class (the text: .2)."""
     ground: Ground = "maps"
     """Cues of the background: cells where the present classes' maps sum to less than `ground_below`, or the
     `ground_share` of the cells that matter least to the classes by the gradient of the image."""
-    ground_below: float = 0.1
+    ground_below: float = 0.03
     """See `ground`."""
     ground_share: float = 0.1
     """See `ground`."""
@@ -80,7 +80,7 @@ class Config:
     """adamw with a rate that falls along a cosine, or sgd whose rate falls to a tenth three times (the text)."""
     lr: float = 5e-4
     """Its learning rate; sgd gives the last layer ten times as much (its biases twenty times)."""
-    sec_images: int = 9_600
+    sec_images: int = 3_200
     """Images that the segmenter sees with the three losses."""
     seed_weight: float = 1.0
     """Weight of the loss on cues."""
@@ -94,7 +94,7 @@ class Config:
     rounds: int = 1
     """Rounds of self-training, which go beyond the text: the segmenter learns its own masks of the training photos,
     with the classes that are not tagged taken out and the CRF applied. 0 = none."""
-    round_images: int = 6_400
+    round_images: int = 2_400
     """Images seen in each."""
     sure: float = 0.6
     """Cells whose target is less probable than this teach nothing there."""
@@ -151,6 +151,7 @@ PRESETS: dict[str, Config] = {
         cam="gradcam",
         flip=False,
         cue=0.2,
+        ground_below=0.1,
         stride=8,
         width=1024,
         fixed=0,

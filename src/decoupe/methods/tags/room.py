@@ -233,6 +233,15 @@ class Tags(Room):
             f = f / f.sum(1, keepdim=True)
         return f
 
+    def steps(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Class maps, the cues that they give for the classes found, and the segmenter's masks before the CRF."""
+        present, found = self.maps(images)
+        here = (present >= self.thresholds).float()
+        maps = making.as_probabilities(cam.normalised(enlarge(found, *images.shape[2:])), here).argmax(1)
+        cues = self.cues(Seen(images, torch.arange(len(images)), None), here).long()
+        learned = {} if int(self.done) == 0 else {"before the CRF": self.segment(images).argmax(1)}
+        return {"class maps": maps, "cues": cues} | learned
+
     @property
     def inference(self) -> tuple[str, ...]:
         """Both networks: the maps are shown beside the masks."""
