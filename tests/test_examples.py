@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.tiny import TINY
@@ -29,8 +30,8 @@ def play(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> No
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
 
 
-def test_there_are_three_numbered_examples() -> None:
-    assert [path.name[:3] for path in sorted(EXAMPLES.glob("*.py"))] == ["01_", "02_", "03_"]
+def test_the_examples_are_numbered() -> None:
+    assert [path.name[:3] for path in sorted(EXAMPLES.glob("*.py"))] == ["01_", "02_", "03_", "04_"]
 
 
 @pytest.mark.slow
@@ -70,3 +71,15 @@ def test_compare_with_baselines(
     play("03_compare_with_baselines.py", words, monkeypatch)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["run", "otsu"] and all("IoU 0." in line for line in lines)
+
+
+def test_a_new_task_from_its_parts(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (EXAMPLES / "04_new_task.py").read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 60
+    masks = tmp_path / "masks.npy"
+    play("04_new_task.py", [str(photos), "--steps", "2", "--out", str(masks)], monkeypatch)
+    found = np.load(masks)
+    assert found.shape == (len(list(photos.iterdir())), 32, 32) and 0 <= found.min() < found.max() <= 1
+    assert "step 0" in capsys.readouterr().out
