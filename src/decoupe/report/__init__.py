@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from decoupe.engine.runfolder import Run
 from decoupe.errors import Fault
 from decoupe.export.palette import colours, is_background
 from decoupe.report import charts, story
+from decoupe.report.montage import TITLE, montage
 from decoupe.report.photos import Gallery, gallery
 from decoupe.report.scores import tables
 from decoupe.report.words import figure, without_folders
@@ -103,7 +105,9 @@ def _photos(run: Run, results: list[tuple[str, dict[str, Any]]]) -> tuple[tuple[
     source = (run.info.get("settings") or {}).get("images")
     if source is None:
         return model.names, Gallery(problem="The run does not say which photos it was trained on, so none are shown.")
-    return model.names, gallery(model, source, results)
+    shown = gallery(model, source, results)
+    crops = [] if shown.problem else montage(model, source, (run.info.get("settings") or {}).get("split"))
+    return model.names, replace(shown, groups=[*shown.groups, *([(TITLE, crops)] if crops else [])])
 
 
 def _areas(run: Run, rows: list[dict[str, Any]]) -> tuple[float, ...]:
