@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from decoupe.embed import embed
+    from decoupe.estimator import Segmenter
     from decoupe.fit import fit
     from decoupe.methods import ROOMS
     from decoupe.model import Model, load
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     from decoupe.types import Instance, Regions
 
 __version__ = "0.1.0"
-__all__ = ["ROOMS", "Instance", "Model", "Regions", "__version__", "embed", "fit", "load", "segment"]
+__all__ = ["ROOMS", "Instance", "Model", "Regions", "Segmenter", "__version__", "embed", "fit", "load", "segment"]
 
 _HOMES = {
     "ROOMS": "decoupe.methods",
     "Instance": "decoupe.types",
     "Model": "decoupe.model",
     "Regions": "decoupe.types",
+    "Segmenter": "decoupe.estimator",
     "embed": "decoupe.embed",
     "fit": "decoupe.fit",
     "load": "decoupe.model",

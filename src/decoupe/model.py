@@ -230,6 +230,11 @@ class Model:
 def load(run: str | Path | Run, selection: Selection = "selected", device: str | None = None) -> Model:
     """Load a run folder. `selection`: the label-free choice, the last snapshot, or a snapshot by its images seen.
 
-    Fault if the folder is no run, unfinished, damaged, or holds anything but safetensors; nothing is ever unpickled.
+    "hf:OWNER/NAME@REVISION" is fetched from the Hugging Face Hub once (extra `hub`). Fault if the folder is no run,
+    unfinished, damaged, or holds anything but safetensors; nothing is ever unpickled.
     """
+    if isinstance(run, str) and run.startswith("hf:"):
+        from decoupe.export.hub import fetched
+
+        run = fetched(run)
     return Model(run if isinstance(run, Run) else Run.open(run), selection, device)

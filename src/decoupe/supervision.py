@@ -107,11 +107,11 @@ class LabelledPhotos:
     def spread(self, fill: Fill, weight: float) -> None:
         """Fill what is not labelled: `fill(square, shares)` -> (G, S, S) for each photo, counted by `weight`."""
         for index, (square, shares) in enumerate(zip(self._images, self._shares, strict=True)):
-            known = shares[:-1].astype(np.float32) / 255
-            rest = shares[-1].astype(np.float32) / 255
-            total = known + np.asarray(weight * rest * fill(square, known), np.float32)
+            known = np.asarray(shares[:-1] / 255, np.float32)
+            rest = np.asarray(shares[-1] / 255, np.float32)
+            total = np.asarray(known + weight * rest * fill(square, known), np.float32)
             left = np.clip(1 - total.sum(0), 0, 1)
-            self._shares[index] = np.rint(255 * np.concatenate([total, left[None]])).astype(np.uint8)
+            self._shares[index] = np.rint(255 * np.vstack([total, left[None]])).astype(np.uint8)
 
 
 def split_shares(shares: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,8 +15,10 @@ from decoupe.cli import (
     count,
     data,
     distill,
+    doctor,
     embed,
     evaluate,
+    export,
     fit,
     imagine,
     refine,
@@ -24,6 +26,7 @@ from decoupe.cli import (
     reproduce,
     review,
     segment,
+    serve,
     start,
 )
 from decoupe.cli.parser import Verb, unknown
@@ -50,6 +53,9 @@ VERBS: dict[str, Verb] = {
         embed.VERB,
         evaluate.REPORT,
         review.VERB,
+        export.VERB,
+        serve.VERB,
+        doctor.VERB,
         reproduce.REPRODUCE,
         bench.VERB,
     )

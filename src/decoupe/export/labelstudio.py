@@ -50,10 +50,12 @@ class LabelStudioWriter(Writer):
         with self.place.stream(self.FILE or "") as file:
             file.write("[")
             for number, record in enumerate(self.place.records(self.NAME)):
-                file.write((",\n" if number else "\n") + json.dumps(self._task(record, labels)))
+                file.write((",\n" if number else "\n") + json.dumps(self.task(record, labels)))
             file.write("\n]\n")
 
-    def _task(self, record: Record, labels: list[str]) -> dict[str, Any]:
+    def task(self, record: Record, labels: list[str] | None = None) -> dict[str, Any]:
+        """The task of one image with its prediction; `labels`: a name for each region (None: made unique here)."""
+        labels = unique(self.place.names) if labels is None else labels
         height, width = record.size
         results, weight, total = [], 0, 0.0
         for number, (region, area, score, shape) in enumerate(record.content, start=1):

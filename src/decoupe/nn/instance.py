@@ -17,7 +17,7 @@ def _rows(x: Tensor) -> Tensor:
 
 def _maps(rows: Tensor, like: Tensor) -> Tensor:
     """(B, H W, C) -> (B, C, H, W), channels last."""
-    return rows.reshape(len(like), *like.shape[2:], -1).permute(0, 3, 1, 2)
+    return rows.reshape(like.shape[0], *like.shape[2:], -1).permute(0, 3, 1, 2)
 
 
 class _Normalise(torch.autograd.Function):

@@ -144,7 +144,7 @@ class Decoders(nn.Module):
         """All decoders at once."""
         made: Tensor = self.last(self.body(self.first(codes)))
         planes = made.float().contiguous()  # a layer's channels lie together
-        return planes.view(len(made), self.groups, -1, *made.shape[2:])
+        return planes.view(made.shape[0], self.groups, -1, *made.shape[2:])
 
     def alone(self, index: int) -> Decoders:
         """A copy of one of the decoders, which runs by itself."""

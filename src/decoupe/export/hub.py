@@ -1,0 +1,88 @@
+"""`export --hub DIR`: a run as a folder to upload: weights, configuration, names, and a model card.
+
+The folder is a run that `decoupe.load` opens. It holds nothing of the machine it was made on: no command, no paths, no
+names of photos, no checkpoints. `config.json` repeats the configuration for other tools.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from decoupe.engine.files import dump_json, write_atomic
+from decoupe.engine.runfolder import Run
+from decoupe.errors import Fault
+from decoupe.export.card import model_card
+
+if TYPE_CHECKING:
+    from decoupe.model import Model
+
+KEPT = ("room", "config", "spec", "precision", "seed", "versions", "selection", "images_seen", "refined")
+"""What of run.json others may know; `health`, `data` and configurations are cleaned further."""
+DATA = ("n", "fingerprint", "skipped")
+PATHS = ("teacher", "labels", "weights", "file")
+"""Settings of rooms that name files: loading never needs them."""
+PREFIX = "hf:"
+
+
+def export_hub(model: Model, folder: str | Path) -> Path:
+    """Write the folder. Fault if it has content."""
+    target = Path(folder)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise Fault(f"--hub to be a new folder, not {target}", "one with content", "choose another name")
+    source = model.run
+    about: dict[str, Any] = {key: source.info[key] for key in KEPT if key in source.info}
+    about["config"] = public(source.info["config"])
+    about["data"] = {key: value for key, value in (source.info.get("data") or {}).items() if key in DATA}
+    health = source.info.get("health") or {}
+    about["health"] = {key: health[key] for key in ("healthy", "sentence", "collapsed_at") if key in health}
+    if "refined" in about:
+        about["refined"] = {"labelled": about["refined"].get("labelled")}
+    run = Run.create(target, source.info["room"])
+    run.commit(**about, status="done")
+    run.write_bytes("weights.safetensors", source.verify("weights.safetensors").read_bytes())
+    run.set_names(source.names, source.merges, source.colours)
+    for number, (_, content) in enumerate(source.results(), start=1):
+        rows = [{key: row[key] for key in row if key not in ("fit_on", "confusions")} for row in content["results"]]
+        lean = {key: content[key] for key in ("protocol", "split", "date") if key in content}
+        data = str(content.get("data", "")).partition(":")[0]
+        run.save_result(f"result-{number}", lean | {"data": data, "results": rows})
+    write_atomic(target / "config.json", dump_json({key: run.info[key] for key in ("room", "config", "spec")}))
+    write_atomic(target / "README.md", (FRONT + model_card(model)).encode())
+    return target
+
+
+FRONT = """---
+library_name: decoupe
+pipeline_tag: image-segmentation
+tags: [image-segmentation, unsupervised]
+---
+
+"""
+
+
+def public(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without the paths in it."""
+    return {key: None if key in PATHS and isinstance(value, str) else value for key, value in config.items()}
+
+
+def fetched(address: str) -> Path:
+    """The folder of `hf:owner/name@REV`, downloaded once. Fault without a revision, or without the extra `hub`."""
+    name, at, revision = address.removeprefix(PREFIX).partition("@")
+    owner, slash, repo = name.partition("/")
+    if not (at and revision and slash and owner and repo) or "/" in repo or "\0" in address or ".." in address:
+        raise Fault("hf:OWNER/NAME@REVISION", repr(address)[:80], "name a revision, so that the model never changes")
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise Fault("the package huggingface_hub", "none", "pip install 'decoupe[hub]'") from None
+    try:
+        found = snapshot_download(
+            name, revision=revision, allow_patterns=["run.json", "weights.safetensors", "names.json", "results/*.json"]
+        )
+    except Exception as error:  # noqa: BLE001 network, names, rights: whatever it is, it is said in one line
+        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+        raise Fault(
+            f"the model {name} at {revision:.40}", reason, "check its name, the network and your rights"
+        ) from None
+    return Path(found)
