@@ -57,7 +57,7 @@ SCENES = tuple(
 )
 
 
-@pytest.mark.parametrize("name", [name for name in PROTOCOLS if name not in SCENES])
+@pytest.mark.parametrize("name", [name for name in PROTOCOLS if name not in (*SCENES, "voc2012-animals")])
 def test_every_row_is_whole(name: str) -> None:
     rule = protocol_of(name, ("background", "object"))
     assert rule.matching in MATCHINGS and rule.object == 1 and len(rule.table) == 256
