@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,29 +11,38 @@ import pytest
 import torch
 from PIL import Image
 
-import decoupe
 from decoupe.cli import main
 from decoupe.data.catalogue import open_dataset
 from decoupe.data.decode import read_mask
+from decoupe.engine.runfolder import Run
+from decoupe.engine.tensors import pack_tensors
 from decoupe.errors import Fault, UsageFault
 from decoupe.imagine import imagine
 from decoupe.losses.variational import Gaussian
+from decoupe.methods.scene_vae.diagnostics import BANK, posteriors
 from decoupe.methods.scene_vae.imagining import arc, draws, walk
+from decoupe.methods.scene_vae.room import SceneVae
 from decoupe.segment import segment
-from tests.tiny import TINY, masked
+from tests.tiny import build, masked
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A joint model of a few steps: long enough to have kept latents."""
-    folder = tmp_path_factory.mktemp("imagine")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("DECOUPE_CACHE", str(folder / "cache"))
-    source = Path(masked())
-    options = {**TINY["scene_vae"], "train_images": 48, "checks": 1, "masks": str(source / "masks")}
-    decoupe.fit("scene_vae", str(source / "images"), run=folder / "run", precision="fp32", **options)
-    yield folder / "run"
-    patch.undo()
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A joint model with the weights it begins with, and latents of scenes."""
+    room, data = build("scene_vae")
+    assert isinstance(room, SceneVae)
+    room.prepare(data)
+    pool = room._pool
+    assert pool is not None
+    q, _ = posteriors(room.scene, pool)
+    rows = torch.arange(BANK) % len(q.mean)
+    room.bank_mean.copy_(3 * q.mean[rows])  # far apart, as learned ones are
+    room.bank_log_variance.copy_(q.log_variance[rows])
+    made = Run.create(tmp_path_factory.mktemp("imagine") / "run", "scene_vae")
+    made.commit(config=dataclasses.asdict(room.config), spec=dataclasses.asdict(room.spec), status="done")
+    made.write_bytes("weights.safetensors", pack_tensors(room.state_dict()))
+    made.set_names(room.regions)
+    return made.path
 
 
 def _images(out: Path) -> np.ndarray:

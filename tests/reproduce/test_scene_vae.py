@@ -33,6 +33,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path(masked())
 
 
+@pytest.mark.slow
 def test_rows_say_what_was_observed_and_runs_never_see_the_scored_images(photos: Path, tmp_path: Path) -> None:
     rows = (
         Row("cVAE", "cVAE", {"miou": 0.3775}, _small("cvae", prior="standard"), measure=measure),
@@ -74,7 +75,13 @@ def test_a_layout_with_splits_is_scored_on_its_own(tmp_path: Path) -> None:
 
 def test_the_gap_between_mask_observed_and_not_is_a_claim() -> None:
     def row(observed: tuple[str, ...], value: float) -> dict[str, Any]:
-        return {"row": "j-VAE", "selection": "selected", "observed": list(observed), "metrics": {"miou": value}, "matching": "named"}
+        return {
+            "row": "j-VAE",
+            "selection": "selected",
+            "observed": list(observed),
+            "metrics": {"miou": value},
+            "matching": "named",
+        }
 
     check = observing_helps("j-VAE")
     assert check({"j-VAE": [row(("image",), 0.3), row(WHOLE, 0.6)]}).holds is True

@@ -96,7 +96,7 @@ class Config:
     tag_dropout: float = 0.5
     """Share of the images whose tags are hidden from the inference network of (image, tags)."""
     draws: int = 0
-    """`segment` averages the masks of this many draws of the latent; 0 = of its mean alone."""
+    """Draws of the latent whose masks are averaged by `segment`; 0 = the mask of its mean alone."""
 
     mirror: bool = True
     """Mirror half of the images while training."""
