@@ -102,7 +102,7 @@ def _updates(q: Tensor, unary: Tensor, messages: Messages, iterations: int, shif
                 part.copy_(torch.softmax(part, 1))
             else:
                 part.exp_()
-                part.div_((part @ ones)[:, None])
+                part.mul_((part @ ones).reciprocal_()[:, None])
         q = following
     return q
 
