@@ -30,7 +30,8 @@ def name(
 
     set: region index -> name. merge: groups of region indices shown as one region of that name; a group that touches
     an earlier one joins it. from_masks: folder with images/ and masks/, or a file of another tool (or NAME:PATH): each
-    region gets the name of the class that most of its pixels lie in; `set` and `merge` come on top. Indices are those
+    region gets the name of the class that most of its pixels lie in (layers: see `picking.picked`, which also merges);
+    `set` and `merge` come on top. Indices are those
     of the method's own regions, before merging. join: how many regions to leave, those of like neighbourhoods merged
     without labels in place of all earlier merges; `images` and `split` say on which photos neighbours are counted
     (None: those that the run was trained on).
@@ -52,7 +53,9 @@ def name(
             opened.set_names(names, groups, opened.colours)
         overlap: list[dict[str, Any]] = []
         if from_masks is not None:
-            overlap = _overlap(opened, from_masks)
+            joined_layers, overlap = _overlap(opened, from_masks)
+            for layers in joined_layers:
+                groups = _join(groups, layers)
             for row in overlap:
                 names[row["region"]] = row["name"]
         for indices, label in merge:
@@ -111,14 +114,23 @@ def _distinct(names: list[str], groups: Sequence[Sequence[int]], guessed: set[in
 
 
 def _told(row: Mapping[str, Any]) -> str:
+    if "ap" in row:
+        which = " and ".join(str(region) for region in row["regions"])
+        return f"layer {which} is {row['name']}: average precision {row['ap']:.2f}, IoU {row['iou']:.2f}"
     return f"region {row['region']} is {row['name']}: {row['share']:.0%} of its pixels, IoU {row['iou']:.2f}"
 
 
-def _overlap(run: Run, masks: str | Path) -> list[dict[str, Any]]:
-    """For each region shown: the class most of its pixels lie in, that share, and their IoU."""
+def _overlap(run: Run, masks: str | Path) -> tuple[list[list[int]], list[dict[str, Any]]]:
+    """Regions to merge, and for each region shown the class most of its pixels lie in, that share, and their IoU."""
+    from decoupe.compositing import Layered
     from decoupe.model import load
 
     model = load(run)
+    if isinstance(model.room, Layered):
+        from decoupe.picking import picked
+
+        dataset = _labelled(str(masks))
+        return picked(model, dataset.split("all")[1], dataset.classes)
     counts, classes = _confusion(model, str(masks))
     rows = []
     for index, group in enumerate(shown(len(run.names), run.merges)):
@@ -131,7 +143,7 @@ def _overlap(run: Run, masks: str | Path) -> list[dict[str, Any]]:
         rows.append(row)
     if not rows:
         raise Fault("masks with labelled pixels", "only void", "label some pixels of each class")
-    return rows
+    return [], rows
 
 
 def labelled_spec(masks: str) -> str:
@@ -141,12 +153,17 @@ def labelled_spec(masks: str) -> str:
     return f"masks:{masks}" if (Path(masks) / "masks").is_dir() or not Path(masks).is_dir() else f"annotated:{masks}"
 
 
+def _labelled(masks: str) -> Any:
+    from decoupe.data.catalogue import open_dataset
+
+    return open_dataset(labelled_spec(masks))
+
+
 def _confusion(model: Any, masks: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """(K, C) pixels of region k and class c over every labelled image, and the class names."""
-    from decoupe.data.catalogue import open_dataset
     from decoupe.data.decode import read_image
 
-    dataset = open_dataset(labelled_spec(masks))
+    dataset = _labelled(masks)
     _, samples = dataset.split("all")
     classes = dataset.classes
     counts = np.zeros((len(model.names), VOID + 1), np.int64)

@@ -126,7 +126,9 @@ class Config:
 
 PRESETS: dict[str, Config] = {
     "cpu": Config(),
-    "study": Config(train_images=32_000, width=16, encoder_width=16, discriminator_width=16, average=0.0, checks=4),
+    "study": Config(
+        size=32, batch=16, train_images=32_000, width=16, encoder_width=16, discriminator_width=16, checks=4
+    ),
     "paper": Config(
         batch=128,
         train_images=6_000_000,

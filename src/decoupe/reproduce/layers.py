@@ -1,0 +1,133 @@
+"""The tables of "Object Discovery via Layer Disposal" (Oktay, MIT, 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from decoupe.reproduce.claims import below
+from decoupe.reproduce.table import Claim, Row, Rows, Table, Variant
+
+if TYPE_CHECKING:
+    from decoupe.reproduce.study import Context
+
+TEXT = "Object Discovery via Layer Disposal"
+PRESETS = {"cpu": "study", "paper": "paper"}
+LENGTH = "two epochs over 3,033,042 bedrooms and 2,212,277 kitchens"
+COLUMNS = (
+    "mean", "bed", "window", "appliance", "counter", "wardrobe", "rug", "picture", "lamp", "plant", "floor", "ceiling",
+)  # fmt: skip
+FRACTIONS = (0.1, 0.2, 0.5, 1.0)
+"""Shares of the labelled half of Figure 4-3."""
+
+
+def _variant(**options: Any) -> tuple[Variant, ...]:
+    return (Variant("layer_disposal", PRESETS, options),)
+
+
+ORIGINAL, ALWAYS, IDENTICAL = _variant(), _variant(keep_prob=1.0), _variant(initial="identical")
+
+
+def _measure(context: Context, kind: str, labels: bool, **given: Any) -> Rows:
+    from decoupe.reproduce import layers_rows
+
+    score = getattr(layers_rows, kind)
+    return layers_rows.measured(context, score(**given) if given else score, labels)
+
+
+def _figures(bed: float, window: float, appliance: float | None, counter: float | None) -> Mapping[str, float | str]:
+    four = {"bed": bed, "window": window, "appliance": appliance, "counter": counter}
+    return {name: value for name, value in four.items() if value is not None}
+
+
+def _row(
+    name: str, short: str, text: Mapping[str, float | str], kind: str, labels: bool = False,
+    variants: tuple[Variant, ...] = ORIGINAL, note: str = "", **given: Any,
+) -> Row:  # fmt: skip
+    return Row(name, short, text, variants, 3, note, partial(_measure, kind=kind, labels=labels, **given))
+
+
+DISPOSAL = _row("Disposal", "disposal", _figures(0.50, 0.30, 0.13, 0.10), "disposal")
+AUTOENCODER = _row("Autoencoder", "no disposal", _figures(0.37, 0.20, None, 0.11), "disposal", variants=ALWAYS,
+                   note="appliances below .10")  # fmt: skip
+RANDOM_INIT = _row("Random Init", "random init", _figures(0.58, 0.32, 0.17, 0.11), "tuned", True, fresh=True)
+FINETUNE = _row("Disposal + Finetune", "fine-tuned", _figures(0.69, 0.50, 0.19, 0.15), "tuned", True, fresh=False)
+
+TABLE_4_1 = Table(
+    "layers-table-4.1",
+    "average precision of layers as masks of objects, without and with labels",
+    f"{TEXT}, Table 4.1",
+    (
+        DISPOSAL,
+        _row("Random", "random", _figures(0.31, 0.13, 0.10, 0.07), "chance"),
+        AUTOENCODER,
+        _row("Kmeans 1x1", "k-means 1x1", _figures(0.34, 0.17, 0.15, 0.08), "centres", p=1),
+        _row("Kmeans 7x7", "k-means 7x7", _figures(0.34, 0.15, 0.14, 0.07), "centres", p=7),
+        _row("Average Mask", "average mask", _figures(0.52, 0.19, 0.12, 0.10), "prior", True),
+        RANDOM_INIT,
+        _row("Disposal + Prior", "with prior", _figures(0.59, 0.33, 0.13, 0.11), "with_prior", True),
+        FINETUNE,
+    ),
+    (
+        Claim("disposal beats no disposal", below("Autoencoder", "Disposal", "mean")),
+        Claim("disposal beats a random guess", below("Random", "Disposal", "mean")),
+        Claim("disposal beats k-means of pixels", below("Kmeans 1x1", "Disposal", "mean")),
+        Claim("disposal beats k-means of 7x7 patches", below("Kmeans 7x7", "Disposal", "mean")),
+        Claim("the average mask as a prior helps", below("Disposal", "Disposal + Prior", "mean")),
+        Claim("fine-tuning beats random initialisation", below("Random Init", "Disposal + Finetune", "mean")),
+    ),
+    columns=COLUMNS,
+    length=LENGTH,
+)
+
+IDENTICAL_INIT = Table(
+    "layers-identical-init",
+    "all decoders from one draw of initial weights",
+    f"{TEXT}, section 4.2",
+    (
+        DISPOSAL,
+        _row("Identical Init", "identical", _figures(0.37, 0.14, None, None), "disposal", variants=IDENTICAL),
+    ),
+    (Claim("identical initialisation is worse", below("Identical Init", "Disposal", "mean")),),
+    columns=COLUMNS,
+    length=LENGTH,
+)
+
+NO_DISPOSAL = Table(
+    "layers-no-disposal",
+    "layers that are always kept: the text's autoencoder",
+    f"{TEXT}, Table 4.1 and Figure 5-2",
+    (DISPOSAL, AUTOENCODER),
+    (Claim("disposal beats no disposal", below("Autoencoder", "Disposal", "mean")),),
+    columns=COLUMNS,
+    length=LENGTH,
+)
+
+
+def _at(share: float) -> tuple[Row, Row]:
+    words = f"{share:.0%}"
+    whole = share == 1
+    return (
+        _row(f"Random Init, {words}", f"random {words}", RANDOM_INIT.text if whole else {}, "tuned", True,
+             fresh=True, share=share),
+        _row(f"Finetune, {words}", f"tuned {words}", FINETUNE.text if whole else {}, "tuned", True,
+             fresh=False, share=share),
+    )  # fmt: skip
+
+
+LABEL_FRACTIONS = Table(
+    "layers-label-fractions",
+    "fine-tuning against random initialisation with fewer and fewer labelled images",
+    f"{TEXT}, Figure 4-3 (curves; its ends are in Table 4.1)",
+    tuple(row for share in FRACTIONS for row in _at(share)),
+    tuple(
+        Claim(f"with {share:.0%} of the labels, fine-tuning beats random initialisation",
+              below(f"Random Init, {share:.0%}", f"Finetune, {share:.0%}", "mean"))
+        for share in FRACTIONS
+    ),
+    columns=COLUMNS,
+    length=LENGTH,
+)  # fmt: skip
+
+TABLES = (TABLE_4_1, IDENTICAL_INIT, LABEL_FRACTIONS, NO_DISPOSAL)
