@@ -16,6 +16,7 @@ from decoupe.data.decode import read_image
 from decoupe.engine.runfolder import Run
 from decoupe.errors import UsageFault
 from decoupe.evaluate.protocols import protocol_of
+from decoupe.evaluate.run import evaluate
 from decoupe.model import Model
 from decoupe.reproduce import TABLES, weak
 from decoupe.reproduce.study import reproduce
@@ -73,6 +74,8 @@ def test_the_stages_are_rows_of_one_run_and_scored_at_full_size(voc: Path, tmp_p
     model = Model(run, run.candidates()[1].images)
     model.crf = None
     assert rows[weak.SEC]["metrics"]["miou"] == pytest.approx(_by_hand(model, voc), abs=2e-3)
+    scored = evaluate(run, f"voc2012:{voc}")["results"]
+    assert {row["matching"] for row in scored} == {"named"}, "regions are scored under their own names"
     assert (tmp_path / "weak-table-2/report.html").is_file() and rows[weak.SEC]["n_images"] == 4
 
 
