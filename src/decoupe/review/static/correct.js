@@ -7,7 +7,7 @@ import { View } from "./canvas.js";
 
 const NONE = 255;
 const view = new View($("#canvas"));
-let number = 0, about = null, mask = null, tool = "brush", region = 0, cross = [0, 0], keyed = false, pen = false;
+let number = 0, about = null, mask = null, tool = "brush", region = -1, cross = [0, 0], keyed = false, pen = false;
 let points = [], strokes = null, touched = false, last = null, stale = false;
 const fingers = new Map();
 

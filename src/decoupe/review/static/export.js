@@ -3,7 +3,7 @@
 import { $, ask, el, tell } from "./core.js";
 
 const ABOUT = {
-  png: "indexed PNG with names", overlay: "photos with tinted regions", npz: "NumPy", csv: "areas, positions, colours", coco: "COCO JSON",
+  png: "indexed PNG with names", overlay: "photos with tinted regions", npz: "NumPy", csv: "areas, positions, colours", coco: "COCO JSON, instances", "coco-panoptic": "COCO panoptic: PNG and JSON", layers: "one transparent PNG per region",
   cvat: "CVAT XML, masks", "cvat-polygons": "CVAT XML, polygons", labelstudio: "Label Studio, brush", "labelstudio-polygons": "Label Studio, polygons",
   voc: "VOC folders", tiff: "16-bit label TIFF", rois: "ImageJ ROIs", ora: "OpenRaster layers (GIMP, Krita)",
 };

@@ -76,8 +76,9 @@ function go(to) {
 function verdict(letter) {
   const n = number();
   if (n === undefined) return;
-  if (store.verdicts[n] !== letter) judge(n, letter);
+  const before = store.verdicts[n];
   if (letter !== "." && place < order.length - 1) go(place + 1); else facts();
+  if (before !== letter) judge(n, letter);
   if (place === order.length - 1 && tally()["."] === 0) tell("Everything is judged", "info");
 }
 
