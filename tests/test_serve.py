@@ -131,7 +131,8 @@ HOSTILE = [
     "//example.com/a.png",
     "s3://bucket/a.png", "gopher://x", "data:image/png;base64,AAAA", "/data/local-files/?d=../secret.png",
     "/data/local-files/?d=%2e%2e/secret.png", "/data/local-files/?d=/etc/passwd", "../secret.png",
-    "in/../../secret.png", "/etc/passwd", "", "\0", "in", "/data/upload/1/../secret.png", "/data/upload/1/0123abcd-..", "x" * 5000,
+    "in/../../secret.png", "/etc/passwd", "", "\0", "in", "/data/upload/1/../secret.png",
+    "/data/upload/1/0123abcd-..", "x" * 5000,
 ]  # fmt: skip
 
 
