@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from decoupe.model import Model
 from decoupe.reproduce import TABLES, weak
 from decoupe.reproduce.study import reproduce
 from decoupe.reproduce.table import Row, Table, Variant
+from decoupe.reproduce.weak_picture import CELL, colour, heat_map
 from decoupe.reproduce.weak_rows import _asked, _labels
 from tests.methods.tags.test_room import coloured
 from tests.tiny import TINY
@@ -113,6 +115,21 @@ def test_the_crf_of_a_row_is_that_of_the_photo() -> None:
     found = _labels(probs.numpy().astype(np.float16), image, ("a", "b", "c"), PRESETS["sec-test"], None)
     assert (found == wanted).mean() > 0.98
     assert _labels(probs.numpy().astype(np.float16), image, ("a", "b", "c"), PRESETS["sec-test"], 12).shape == (24, 30)
+
+
+def test_the_grid_becomes_a_picture(voc: Path, tmp_path: Path) -> None:
+    """Red where the mean IoU is highest, blue where it is lowest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("decoupe.engine.health.FULL", 2.0)
+        found = reproduce(tiny(weak.GRID), f"voc2012:{voc}", out=tmp_path)
+    assert len(found["results"]) == 25 and len({row["seeds"][0]["run"] for row in found["results"]}) == 1
+    with Image.open(tmp_path / "weak-crf-grid/grid.png") as picture:
+        assert picture.size == (6 * CELL, 6 * CELL)
+    values = {(float(i), float(j)): float(i + j) for i in range(2) for j in range(2)}
+    drawn = Image.open(io.BytesIO(heat_map(values, [0, 1], [0, 1]))).convert("RGB")
+    assert drawn.getpixel((CELL + 2, CELL + 2)) == colour(0) and drawn.getpixel((3 * CELL - 3, 3 * CELL - 3)) == colour(
+        1
+    )
 
 
 def test_photos_tags_and_weights_are_for_tables_of_tags(tmp_path: Path) -> None:

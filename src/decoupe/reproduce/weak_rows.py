@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from decoupe.crf import PRESETS, Settings, sharpen
 from decoupe.data.decode import resize, resize_probs
 from decoupe.data.prepare import items_of
+from decoupe.engine.files import write_atomic
 from decoupe.engine.runfolder import Run
 from decoupe.evaluate import metrics
 from decoupe.evaluate.matching import apply, by_name
@@ -47,7 +48,22 @@ def measure(context: Context) -> Rows:
     for run in runs:
         maps = _maps(context, run, part)
         figures.append(_score(context, maps, settings, longest))
+    if longest == GRID_SIDE:
+        _picture(context, statistics.fmean(float(one["miou"]) for one in figures))
     return [_row(context, runs, figures)]
+
+
+def _picture(context: Context, miou: float) -> None:
+    """Write TABLE/grid.png when the last point of the grid is there."""
+    from decoupe.reproduce.weak import FACTORS
+    from decoupe.reproduce.weak_picture import heat_map
+
+    place, colour = (float(word) for word in context.row.short.split()[1:])
+    values = context.shared.setdefault("grid", {})
+    values[80 * place, 13 * colour] = miou
+    if len(values) == len(FACTORS) ** 2:
+        picture = heat_map(values, [80 * f for f in FACTORS], [13 * f for f in FACTORS])
+        write_atomic(context.cache.parent / context.table.name / "grid.png", picture)
 
 
 def _asked(short: str) -> tuple[str, Settings | None]:
