@@ -94,8 +94,8 @@ TINY: dict[str, dict[str, Any]] = {
         "classifier_images": 96,
         "classifier_size": 32,
         "width": 8,
-        "sec_images": 48,
-        "round_images": 48,
+        "sec_images": 32,
+        "round_images": 16,
     },
     "scene_vae": {
         "size": 32,
