@@ -13,7 +13,7 @@ from PIL import Image
 
 from decoupe.cli import main
 from decoupe.data.catalogue import open_dataset
-from decoupe.data.decode import read_mask
+from decoupe.data.decode import read_image, read_mask
 from decoupe.engine.runfolder import Run
 from decoupe.engine.tensors import pack_tensors
 from decoupe.errors import Fault, UsageFault
@@ -46,7 +46,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _images(out: Path) -> np.ndarray:
-    return np.stack([np.asarray(Image.open(path)) for path in sorted((out / "images").iterdir())])
+    return np.stack([read_image(path) for path in sorted((out / "images").iterdir())])
 
 
 def test_pairs_are_a_layout_that_can_be_trained_on(
@@ -57,7 +57,7 @@ def test_pairs_are_a_layout_that_can_be_trained_on(
     dataset = open_dataset(f"masks:{tmp_path / 'w'}")
     assert len(dataset.samples) == 40 and dataset.classes == ("background", "object")
     assert all(s.truth is not None and s.mask().shape == (32, 32) for s in dataset.samples[:3])
-    assert Image.open(tmp_path / "w/overview.png").size == (8 * (64 + 3), 5 * (32 + 3))
+    assert read_image(tmp_path / "w/overview.png").shape == (5 * (32 + 3), 8 * (64 + 3), 3)
     steps = np.abs(np.diff(_images(tmp_path / "w").astype(float), axis=0)).mean((1, 2, 3))
     assert 0 < steps.mean(), "a walk moves"
 
