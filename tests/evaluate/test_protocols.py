@@ -53,7 +53,7 @@ def test_unknown_names_are_told_the_known_ones() -> None:
 
 
 SCENES = tuple(
-    name for name in PROTOCOLS if name.split("-")[0] in ("dronedeploy", "potsdam", "cocostuff", "cityscapes")
+    name for name in PROTOCOLS if name.split("-")[0] in ("dronedeploy", "potsdam", "cocostuff", "cityscapes", "aerial")
 )
 
 
@@ -67,18 +67,21 @@ def test_every_row_is_whole(name: str) -> None:
 @pytest.mark.parametrize("name", SCENES)
 def test_rows_of_scenes_fit_their_layouts(name: str) -> None:
     from decoupe.data.layouts import aerial, scenes
+    from decoupe.data.synthetic.aerial import CLASSES
 
     classes = {
         "dronedeploy": aerial.DRONEDEPLOY, "potsdam": aerial.POTSDAM, "cocostuff": tuple(scenes.STUFF),
-        "cityscapes": tuple(scenes.CITY),
+        "cityscapes": tuple(scenes.CITY), "aerial": CLASSES,
     }[name.split("-")[0]]  # fmt: skip
     rule = protocol_of(name, classes)
     count = {"3": 3, "6": 6}.get(name.split("-")[1] if "-" in name else "", len(classes))
     assert len(rule.classes) == count and rule.object is None and rule.crop == name.startswith("potsdam")
-    assert rule.matching == ("majority" if name.endswith("majority") else "hungarian")
+    assert rule.matching == ("majority" if rule.fitted else "hungarian")
     ids = rule.translate(np.arange(len(classes))[None])[0]
     assert set(ids.tolist()) - {255} == set(range(count))
     if name == "cocostuff-3":
         assert (ids != 255).sum() == 3 and ids[classes.index("sky")] == 0
+    elif name == "aerial-3":
+        assert rule.classes[ids[CLASSES.index("grass")]] == rule.classes[ids[CLASSES.index("tree")]] == "vegetation"
     elif "-3" in name:
         assert (ids != 255).all()

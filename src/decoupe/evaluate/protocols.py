@@ -38,6 +38,9 @@ class Rule:
 
 _ONE_OBJECT: Mapping[str, tuple[str, ...]] = {"background": ("background",), "object": (REST,)}
 _LAND: Mapping[str, tuple[str, ...]] = {"building": ("building",), "vegetation": ("vegetation",), "the rest": (REST,)}
+_AERIAL: Mapping[str, tuple[str, ...]] = {
+    "vegetation": ("grass", "tree"), "building": ("building",), "the rest": (REST,),
+}  # fmt: skip
 _POTSDAM_3: Mapping[str, tuple[str, ...]] = {
     "road and car": ("road", "car"),
     "building and clutter": ("building", "clutter"),
@@ -64,6 +67,7 @@ PROTOCOLS: Mapping[str, Rule] = {
     "cocostuff": Rule(),
     "cocostuff-3": Rule({name: (name,) for name in ("sky", "ground", "plant")}),
     "cityscapes": Rule(),
+    "aerial-3": Rule(_AERIAL, matching="majority", fitted=True),
     "dsb2018": Rule(_ONE_OBJECT, instances=True),
     "voc2012": Rule(matching="named"),
     "voc2012-animals": Rule(_ANIMALS, matching="named"),
