@@ -23,7 +23,7 @@ from decoupe.engine.loop import Loop
 from decoupe.engine.progress import Silent
 from decoupe.engine.runfolder import Run
 from decoupe.engine.schedule import Plan
-from decoupe.errors import UsageFault
+from decoupe.errors import Interrupted, UsageFault
 from decoupe.methods import ROOMS
 from decoupe.methods.config import read_config
 from decoupe.methods.room import Stage
@@ -128,7 +128,10 @@ def room(name: str, folder: Path, rounds: int, preset: str | None = None) -> lis
         batch=int(getattr(config, "batch", 1)), seed=0, budget=(None, None), started=time.monotonic(), device=device,
     )  # fmt: skip
     loop.rows, loop.rounds, loop.seen = [], rounds, set()
-    loop.train(resume=False)
+    try:
+        loop.train(resume=False)
+    except Interrupted:  # there is nothing to resume
+        raise KeyboardInterrupt from None
     return loop.rows or [{"what": name, "left_out": "fitted in closed form, not by steps"}]
 
 
