@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from decoupe.reproduce import ac, layers, redraw, scene_vae, weak
+from decoupe.reproduce import ac, independence, layers, redraw, scene_vae, weak
 from decoupe.reproduce.table import SCALES, Claim, Row, Table, Variant
 
 __all__ = ["SCALES", "TABLES", "Claim", "Row", "Table", "Variant"]
 
 TABLES: Mapping[str, Table] = {
-    table.name: table for table in (*redraw.TABLES, *layers.TABLES, *ac.TABLES, *scene_vae.TABLES, *weak.TABLES)
+    table.name: table
+    for table in (*redraw.TABLES, *independence.TABLES, *layers.TABLES, *ac.TABLES, *scene_vae.TABLES, *weak.TABLES)
 }
 """Name -> table, in the order in which they are listed."""

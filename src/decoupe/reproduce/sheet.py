@@ -8,7 +8,7 @@ from typing import Any
 
 NAMES = {
     "iou": "IoU", "miou": "mIoU", "accuracy": "accuracy", "collapse_rate": "collapse rate", "deviation": "deviation",
-    "mean": "mean",
+    "mean": "mean", "f1_median": "F1", "ap50_median": "AP50", "count_error_median": "count error",
 }  # fmt: skip
 NAMED = ("bed", "window", "appliance", "counter", "wardrobe", "rug", "picture", "lamp", "plant", "floor", "ceiling")
 """Columns that are classes of a data set; one of which nothing is known is left out."""

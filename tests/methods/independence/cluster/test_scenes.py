@@ -17,7 +17,15 @@ from decoupe.methods.independence.cluster.segmenter import (
     unview,
     view,
 )
-from decoupe.methods.independence.cluster.sprites import THING, WINDOW, Material, cut_out, gather, paint_over
+from decoupe.methods.independence.cluster.sprites import (
+    THING,
+    WINDOW,
+    Material,
+    colour_foreground,
+    cut_out,
+    gather,
+    paint_over,
+)
 
 
 def material(count: int = 4) -> Material:
@@ -189,3 +197,18 @@ def test_things_are_enlarged_smoothly() -> None:
         true = (yy - 20) ** 2 + (xx - centre) ** 2 <= 6.9**2
         union = ((large == number) | true).sum()
         assert ((large == number) & true).sum() / union > 0.93
+
+
+def test_things_of_another_colour_are_not_taken_for_ground() -> None:
+    """Proposals are grey disks on black; a yellow one that touches one of them was not proposed."""
+    y, x = np.mgrid[:90, :90]
+    image = np.random.default_rng(0).integers(4, 16, (90, 90, 3)).astype(np.uint8)
+    labels = np.zeros((90, 90), np.int32)
+    for number, (cy, cx) in enumerate([(20, 20), (20, 60), (60, 20)], start=1):
+        disk = (y - cy) ** 2 + (x - cx) ** 2 <= 121
+        image[disk], labels[disk] = (150, 150, 155), number
+    yellow = ((y - 60) ** 2 + (x - 42) ** 2 <= 121) & (labels == 0)
+    image[yellow] = (170, 140, 70)
+    found = colour_foreground(image, labels)
+    dark = image.sum(2) < 60
+    assert found[labels > 0].min() > 0.8 and np.median(found[dark]) < 0.1 and np.median(found[yellow]) > 0.45

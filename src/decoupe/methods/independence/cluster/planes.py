@@ -21,7 +21,7 @@ def planes(image: Image) -> dict[str, Plane]:
     """(H, W, C) uint8 -> named (H, W) float32 planes; things may be the bright or the dark parts of any of them.
 
     `light`: the mean of the bands. `colour 1`, `colour 2`: principal components of the bands that differ from it.
-    `away`: log(1 + d / 3), d the Mahalanobis distance from the commonest colour, in which only bright parts can be things.
+    `away`: log(1 + d / 3), d the Mahalanobis distance from the commonest colour; only its bright parts can be things.
     """
     bands: NDArray[np.float32] = (np.moveaxis(image, 2, 0) / 255).astype(np.float32)
     light = bands.mean(0)

@@ -27,6 +27,10 @@ NEAR = 0.5
 """Planes whose gain is below this share of the best plane's are left out."""
 
 
+AGAIN = 0.15
+"""Proposals are chosen anew where their typical area turns out to differ by more than this (in log)."""
+
+
 @dataclass(frozen=True)
 class Proposals:
     """What was found in one image."""
@@ -102,7 +106,18 @@ def propose(image: Image, area: float | None = None, levels: int = LEVELS) -> Pr
     size = area or found[0][5]
     chosen = [one for i, one in enumerate(found) if one[0] >= NEAR * found[0][0] and not _opposed(one[1], found[:i])]
     kept = _merge(labels, [_candidates(tree, size) for _, _, tree, _, _, _ in chosen])
+    if area is None and (again := _size_of(labels, kept)) and abs(np.log(again / size)) > AGAIN:
+        labels[:] = 0  # pairs that look like one thing made the size too large, until their necks were seen
+        size = again
+        kept = _merge(labels, [_candidates(tree, size) for _, _, tree, _, _, _ in chosen])
     return Proposals(labels, kept, size, found[0][1])
+
+
+def _size_of(labels: InstanceMap, worth: Numbers) -> float:
+    """Typical area of the good proposals, 0 where there are none."""
+    areas = np.bincount(labels.ravel(), minlength=len(worth) + 1)[1:].astype(np.float64)
+    sure = worth > SURE
+    return typical_area(areas[sure], worth[sure]) if sure.any() else 0.0
 
 
 def _opposed(name: str, better: list[tuple[float, str, Tree, NDArray[np.int64], Numbers, float]]) -> bool:

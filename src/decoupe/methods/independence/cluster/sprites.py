@@ -38,7 +38,7 @@ class Material:
     @property
     def cover(self) -> float:
         """Share of the image that things cover."""
-        return float((self.foreground > 0.5).mean())
+        return float((self.foreground > 0.45).mean())
 
 
 def gather(image: Image, labels: InstanceMap, quality: NDArray[np.float64]) -> Material:
@@ -85,26 +85,50 @@ def cut_out(unit: NDArray[np.float32], labels: InstanceMap) -> tuple[NDArray[np.
 
 
 def colour_foreground(image: Image, labels: InstanceMap) -> NDArray[np.float32]:
-    """(H, W) in [0, 1]: density of each pixel's colour inside the proposals over that inside and around them."""
+    """(H, W) in [0, 1]: how likely each pixel is to belong to a thing, by its colour.
+
+    Density of the colour inside the proposals over that inside them and in the ground around them; 1/2 where neither
+    has it. What is around a proposal is ground only if it differs from the inside as most of its surroundings do:
+    a neighbour that touches it is none.
+    """
     found = np.stack(list(planes(image).values())[:3])
+    inside = ndimage.minimum_filter(labels, 3) > 0
+    ring = (ndimage.maximum_filter(labels, 2 * (THING // 4) + 1) > 0) & (ndimage.maximum_filter(labels, 3) == 0)
+    other = other_side(found, inside, ring if ring.any() else labels == 0)
     low, high = np.percentile(found, 0.5, (1, 2)), np.percentile(found, 99.5, (1, 2))
     scaled = (found - low[:, None, None]) / np.maximum(high - low, 1e-3)[:, None, None]
     cells = np.clip(scaled * _BINS, 0, _BINS - 1).astype(np.int64)
     shape = (_BINS,) * len(cells)
     flat = np.ravel_multi_index(tuple(cells), shape)
-    inside = ndimage.minimum_filter(labels, 3) > 0
-    ring = (ndimage.maximum_filter(labels, 2 * (THING // 4) + 1) > 0) & (ndimage.maximum_filter(labels, 3) == 0)
-    ring = ring if ring.any() else labels == 0
     densities = []
-    for part in (inside, ring):
+    for part in (inside, (ring if ring.any() else labels == 0) & other):
         histogram = np.bincount(flat[part], minlength=int(np.prod(shape))).reshape(shape).astype(np.float64)
         densities.append(ndimage.gaussian_filter(histogram / max(histogram.sum(), 1), 0.7))
-    thing, other = densities
+    thing, ground = densities
     floor = 1e-3 / thing.size
-    chance = ((thing + floor) / (thing + other + 2 * floor)).ravel()[flat]
+    chance = ((thing + floor) / (thing + ground + 2 * floor)).ravel()[flat]
+    chance = np.where(other, chance, np.maximum(chance, 0.5))
     smooth = ndimage.gaussian_filter(chance, 1.0)
     smooth[labels > 0] = np.maximum(smooth[labels > 0], 0.9)
     return np.asarray(smooth, np.float32)
+
+
+def other_side(found: NDArray[np.float32], inside: NDArray[np.bool_], around: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, W) bool: what lies on the ground's side in the plane (of (P, H, W)) that parts things from ground best.
+
+    The threshold is halfway between the median inside and the fifth of the surroundings that is furthest from it.
+    """
+    best, result = -1.0, np.ones(inside.shape, bool)
+    if not inside.any() or not around.any():
+        return result
+    for plane in found:
+        for sign in (1, -1):
+            signed = sign * plane
+            middle, far = float(np.median(signed[inside])), float(np.quantile(signed[around], 0.2))
+            apart = (middle - far) / max(float(signed.std()), 1e-6)
+            if apart > best:
+                best, result = apart, signed < (middle + far) / 2
+    return np.asarray(result)
 
 
 def paint_over(unit: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:

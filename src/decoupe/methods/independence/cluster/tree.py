@@ -70,8 +70,8 @@ def grow(plane: Plane, count: int, sigma: float = 1.0) -> Tree:
     firsts, total = np.zeros(0, np.int64), 0
     for threshold in thresholds(smooth, count):
         mask = fill(smooth >= threshold)
-        labels, number = ndimage.label(mask, _EIGHT)
-        labels = np.asarray(labels, np.int32)
+        numbered, number = ndimage.label(mask, _EIGHT)
+        labels: NDArray[np.int32] = numbered.astype(np.int32)
         kept, values, first = _describe(labels, number, mask, slope)
         ids = np.full(number + 1, -1)
         ids[kept] = total + np.arange(len(kept))

@@ -22,6 +22,9 @@ class Counting:
     """Two centres are at least this far apart."""
     reach: float = 0.6
     """A vote further than this from every centre belongs to none."""
+    valley: float = 0.5
+    """A centre is no centre of its own where the votes on the way to a stronger one stay above this share of its own:
+    the ends of a long thing may not quite agree where its middle is."""
     least: float = 0.12
     """A thing has at least this share of the typical area."""
 
@@ -60,9 +63,21 @@ def _peaks(heat: NDArray[np.float64], how: Counting) -> NDArray[np.float64]:
     tops = tops[np.argsort(-heat[tuple(tops.T)], kind="stable")]
     kept: list[NDArray[np.int64]] = []
     for top in tops:
-        if all(np.hypot(*(top - other)) >= how.apart * THING for other in kept):
+        if all(_parted(heat, top, other, how) for other in kept):
             kept.append(top)
     return np.array(kept, np.float64).reshape(-1, 2)
+
+
+def _parted(heat: NDArray[np.float64], top: NDArray[np.int64], other: NDArray[np.int64], how: Counting) -> bool:
+    """Whether a peak and a stronger one are two: far enough apart, with a valley between them if they are near."""
+    apart = float(np.hypot(*(top - other)))
+    if apart < how.apart * THING:
+        return False
+    if apart > 1.2 * THING:
+        return True
+    way = np.linspace(top, other, 16)
+    between = ndimage.map_coordinates(heat, way.T, order=1)
+    return bool(between.min() < how.valley * heat[tuple(top)])
 
 
 def _nearest(centres: NDArray[np.float64], votes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
