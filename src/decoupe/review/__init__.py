@@ -6,6 +6,7 @@ decided is in RUN/review, see `book` for how it is stored and `kept` for how oth
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +51,8 @@ def review(
             desk.scan.start()
             if ready is not None:
                 ready(session.url)
-            server(desk).run(sockets=[listener])
+            with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+                server(desk).run(sockets=[listener])
 
 
 def server(desk: Desk) -> uvicorn.Server:

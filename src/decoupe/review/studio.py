@@ -115,7 +115,7 @@ class Studio:
         self.model, self.album, self.book = model, album, book
         self.cache = inside(book.folder, CACHE)
         self._net = threading.Lock()
-        self._probs, self._views, self._sizes = Kept(256), Kept(48), Kept(100_000)
+        self._probs, self._views, self._sizes, self._labels = Kept(256), Kept(48), Kept(100_000), Kept(48)
 
     def size(self, photo: Photo) -> tuple[int, int]:
         """(H, W) of the upright photo in pixels."""
@@ -170,7 +170,12 @@ class Studio:
         return resize_probs(groups, *size)
 
     def found(self, photo: Photo, naming: Naming, size: tuple[int, int]) -> Labels8:
-        """(H, W) region numbers as the model has them."""
+        """(H, W) region numbers as the model has them; not to be written to."""
+        if max(size) > VIEW:
+            return self._found(photo, naming, size)
+        return self._labels.get((photo.key, naming, size), lambda: self._found(photo, naming, size))
+
+    def _found(self, photo: Photo, naming: Naming, size: tuple[int, int]) -> Labels8:
         numbers = np.array([region.index for region in naming.shown()], np.uint8)
         return np.asarray(numbers[self.joined(photo, naming, size).argmax(0)])
 

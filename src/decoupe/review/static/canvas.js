@@ -110,3 +110,45 @@ export class View {
     this.extra(pen);
   }
 }
+
+/** A line through points of the photo, once in each style. */
+function trace(g, view, line, styles) {
+  for (const [style, width] of styles) {
+    g.strokeStyle = style;
+    g.lineWidth = width;
+    g.beginPath();
+    line.forEach((p, i) => { const [x, y] = view.from(p); if (i) g.lineTo(x, y); else g.moveTo(x, y); });
+    if (line.length === 1) { const [x, y] = view.from(line[0]); g.lineTo(x + 0.1, y); }
+    g.stroke();
+  }
+}
+
+/** What is being drawn: strokes, an open polygon, the brush and the cross. */
+export function ink(g, view, { path, points, cross, crossed, regions, region, size }) {
+  const colour = (index) => {
+    const own = regions.find((r) => r.index === index);
+    return !own || own.background ? "#000" : `rgb(${own.colour.join()})`;
+  };
+  g.lineJoin = g.lineCap = "round";
+  for (const [index, width, line] of path) {
+    const wide = 2 * width * view.scale;
+    trace(g, view, line, [["#fff", wide + 4], [colour(index), wide]]);
+  }
+  if (points.length) {
+    trace(g, view, [...points, cross], [["#fff", 4], [colour(region), 2]]);
+    const [x, y] = view.from(points[0]);
+    g.fillStyle = "#fff";
+    g.beginPath();
+    g.arc(x, y, 5, 0, 7);
+    g.fill();
+  }
+  const [x, y] = view.from(cross);
+  for (const [style, width] of [["#000", 3.5], ["#fff", 1.5]]) {
+    g.strokeStyle = style;
+    g.lineWidth = width;
+    g.beginPath();
+    if (size) g.arc(x, y, Math.max(2, size * view.scale), 0, 7);
+    if (crossed) { g.moveTo(x - 8, y); g.lineTo(x + 8, y); g.moveTo(x, y - 8); g.lineTo(x, y + 8); }
+    g.stroke();
+  }
+}

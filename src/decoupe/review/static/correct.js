@@ -3,7 +3,7 @@
 import { $, ALBUM, Refused, ask, el, keys, loaded, pack, storing, tell, unpack } from "./core.js";
 import { announce, judge, listed, load, store, watch } from "./store.js";
 import { Mask } from "./mask.js";
-import { View } from "./canvas.js";
+import { View, ink } from "./canvas.js";
 
 const NONE = 255;
 const view = new View($("#canvas"));
@@ -245,44 +245,10 @@ const pinch = () => {
   return { at: [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2], span: Math.max(10, Math.hypot(a[0] - b[0], a[1] - b[1])) };
 };
 
-view.extra = (g) => {
-  const colour = about?.regions.find((r) => r.index === region)?.colour ?? [255, 255, 255];
-  g.lineJoin = g.lineCap = "round";
-  for (const [index, width, line] of path) {
-    const own = about.regions.find((r) => r.index === index);
-    for (const [style, more] of [["#fff", 4], [own.background ? "#000" : `rgb(${own.colour.join()})`, 0]]) {
-      g.strokeStyle = style;
-      g.lineWidth = 2 * width * view.scale + more;
-      g.beginPath();
-      line.forEach((p, i) => { const [x, y] = view.from(p); if (i) g.lineTo(x, y); else g.moveTo(x, y); });
-      if (line.length === 1) { const [x, y] = view.from(line[0]); g.lineTo(x + 0.1, y); }
-      g.stroke();
-    }
-  }
-  if (points.length) {
-    for (const [style, width] of [["#000", 4], [`rgb(${colour.join()})`, 2]]) {
-      g.strokeStyle = style;
-      g.lineWidth = width;
-      g.beginPath();
-      [...points, cross].forEach((p, i) => { const [x, y] = view.from(p); if (i) g.lineTo(x, y); else g.moveTo(x, y); });
-      g.stroke();
-    }
-    const [x, y] = view.from(points[0]);
-    g.fillStyle = "#fff";
-    g.beginPath();
-    g.arc(x, y, 5, 0, 7);
-    g.fill();
-  }
-  const [x, y] = view.from(cross), size = { brush: radius(), eraser: radius(), scribble: thin() }[tool];
-  for (const [style, width] of [["#000", 3.5], ["#fff", 1.5]]) {
-    g.strokeStyle = style;
-    g.lineWidth = width;
-    g.beginPath();
-    if (size) g.arc(x, y, Math.max(2, size * view.scale), 0, 7);
-    if (keyed || tool === "polygon") { g.moveTo(x - 8, y); g.lineTo(x + 8, y); g.moveTo(x, y - 8); g.lineTo(x, y + 8); }
-    g.stroke();
-  }
-};
+view.extra = (pen2d) => ink(pen2d, view, {
+  path, points, cross, crossed: keyed || tool === "polygon", regions: about?.regions ?? [], region,
+  size: { brush: radius(), eraser: radius(), scribble: thin() }[tool],
+});
 
 /* ---- keys and buttons ---- */
 
