@@ -20,6 +20,7 @@ from decoupe.methods.layer_disposal.room import LayerDisposal
 from decoupe.methods.room import to_unit
 from decoupe.model import Model, load
 from decoupe.nn.norm import BatchNorm2d
+from decoupe.report.layers import strip
 from decoupe.segment import segment
 from tests.tiny import build, photos, teacher
 
@@ -213,3 +214,14 @@ def test_remove_refuses_in_one_line(
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
     assert photo.read_bytes() == before and not (tmp_path / "a.png").exists()
+
+
+def test_a_report_shows_photos_built_up_layer_by_layer(tmp_path: Path) -> None:
+    model = load(_run(tmp_path))
+    shown = strip(model, _photo())
+    assert shown.shape == (3 * 34, 4 * 34, 3)
+    stack = layers.decompose(model, model.square(_photo())[None])
+    whole = ((stack.flatten()[0].permute(1, 2, 0).numpy() + 1) * 127.5).round()
+    assert np.abs(shown[:32, 3 * 34 : 3 * 34 + 32] - whole).max() <= 1, "the last picture of the first row is the end"
+    mask = np.rint(255 * stack.masks[0, 1, 0].numpy())
+    assert np.abs(shown[68:100, 68:100, 0] - mask).max() <= 1

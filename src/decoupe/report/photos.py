@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from decoupe.compositing import Layered
 from decoupe.data.decode import decode, read_image
 from decoupe.data.sources import find
 from decoupe.errors import Fault
@@ -137,6 +138,10 @@ def _card(model: Model, pick: _Pick, label: str) -> Card:
             f"{pick.name}: regions found: {told}",
         ),
     ]
+    if isinstance(model.room, Layered):
+        from decoupe.report.layers import strip
+
+        panes.append(_pane("layer by layer", strip(model, image), f"{pick.name}: built up, each layer, each mask"))
     if pick.truth is not None:
         panes.append(_truth(pick, small, image))
     return Card(pick.name, f"{label} {pick.value:.2f}", panes)
