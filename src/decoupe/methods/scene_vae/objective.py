@@ -155,8 +155,8 @@ class ScenePhase(Phase):
         else:
             self._retrofitted(terms, logged, scenes, others, (rho, nu), draw, heat)
         if config.cross:
-            terms["+cross"] = config.cross * self._cross(rho, scenes, draw)
-            logged["mask from image"] = terms["+cross"] / config.cross
+            logged["mask from image"] = self._cross(rho, scenes, draw)
+            terms["+cross"] = config.cross * config.mask_weight * logged["mask from image"]
         return terms, logged
 
     def _retrofitted(
@@ -213,7 +213,7 @@ class ScenePhase(Phase):
     def _cross(self, rho: Gaussian, scenes: Scenes, draw: Draw) -> Tensor:
         """log p(mask | z), z inferred from image and tags: nats for each pixel."""
         parts = self._explained(self._drawn(rho, 1, draw), scenes, ("mask",), False)
-        return self.config.mask_weight * parts["mask"].mean() / self._pixels
+        return parts["mask"].mean() / self._pixels
 
     def _log(self, logged: Terms, name: str, parts: Terms, q: Gaussian) -> None:
         for part, term in parts.items():

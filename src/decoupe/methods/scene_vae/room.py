@@ -123,7 +123,7 @@ class SceneVae(Room):
         elif prior is not None:
             q = prior
         else:
-            zeros = torch.zeros(len(image), config.latent, scene.side, scene.side, device=image.device)
+            zeros = torch.zeros(image.shape[0], config.latent, scene.side, scene.side, device=image.device)
             q = Gaussian(zeros, zeros)
         return self._averaged(q, partial(scene.draw, image, maps), count)
 

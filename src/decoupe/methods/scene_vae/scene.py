@@ -44,7 +44,7 @@ class Seen(NamedTuple):
         found = next((part for part in self if part is not None), None)
         if found is None:
             raise Fault("an image, tags or a mask", "nothing observed", "give one of them")
-        return len(found)
+        return found.shape[0]
 
 
 class Made(NamedTuple):
@@ -120,7 +120,7 @@ class Scene(nn.Module):
 
     def joint(self, seen: Seen, image: Tensor, mask: Tensor, tagged: Tensor | None = None) -> Gaussian:
         """q(z | i, c, i_S) from features. `tagged` (B,): whether the tags of a scene are shown."""
-        tags = torch.full((len(image), len(self.config.names)), torch.nan) if seen.tags is None else seen.tags
+        tags = torch.full((image.shape[0], len(self.config.names)), torch.nan) if seen.tags is None else seen.tags
         tags = tags.to(image.device)
         known = tags.isfinite().all(1).float()
         known = known if tagged is None else known * tagged
