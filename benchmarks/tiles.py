@@ -33,11 +33,11 @@ print(json.dumps({"seconds": done["seconds"], "written": done["written"], "peak_
 """
 
 
-def tiles(side: int) -> Iterator[np.ndarray]:
+def tiles(side: int, height: int) -> Iterator[np.ndarray]:
     """(512, 512, 4) tiles of an image of bright discs on noise."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:512, :512]
-    for _ in range(((side + 511) // 512) ** 2):
+    for _ in range(-(-side // 512) * -(-height // 512)):
         cy, cx, r = rng.uniform(100, 400), rng.uniform(100, 400), rng.uniform(40, 120)
         near = (y - cy) ** 2 + (x - cx) ** 2 < r * r
         noise = rng.integers(0, 60, (512, 512, 1), np.uint8)
@@ -48,20 +48,22 @@ def main() -> None:
     """Make the image, segment it in a process of its own, print what that took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=20_000)
+    parser.add_argument("--height", type=int, help="default: --side")
     parser.add_argument("--tile", type=int, default=512)
     parser.add_argument("--overlap", type=int, default=64)
     given = parser.parse_args()
+    height = given.height or given.side
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         small = folder / "small"
         small.mkdir()
-        for number, tile in zip(range(8), tiles(2048), strict=False):
+        for number, tile in zip(range(8), tiles(2048, 2048), strict=False):
             tifffile.imwrite(small / f"{number}.tif", tile, photometric="rgb", extrasamples=[0])
-        fit = "import sys, decoupe as d; d.fit('baselines', sys.argv[1], run=sys.argv[2], kind='kmeans-1x1', k=2, size=32)"
+        fit = "import sys, decoupe as d; d.fit('baselines', sys.argv[1], run=sys.argv[2], kind='otsu', size=32)"
         subprocess.run([sys.executable, "-c", fit, str(small), str(folder / "run")], check=True)
         image = folder / "large.tif"
         tifffile.imwrite(
-            image, tiles(given.side), shape=(given.side, given.side, 4), dtype=np.uint8, photometric="rgb",
+            image, tiles(given.side, height), shape=(height, given.side, 4), dtype=np.uint8, photometric="rgb",
             tile=(512, 512), extrasamples=[0], bigtiff=True,
         )  # fmt: skip
         started = time.perf_counter()
@@ -69,7 +71,7 @@ def main() -> None:
         done = subprocess.run([sys.executable, "-c", INNER, *words], check=True, capture_output=True, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
         written = {p.name: p.stat().st_size for p in (folder / "out").iterdir() if p.is_file() and p.name[0] != "."}
-    about = {"side": given.side, "tile": given.tile, "overlap": given.overlap, "bytes": written}
+    about = {"side": given.side, "height": height, "tile": given.tile, "overlap": given.overlap, "bytes": written}
     about |= {"wall_s": round(time.perf_counter() - started, 1), "date": date.today().isoformat()}
     children = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
     sys.stdout.write(json.dumps(found | about | {"peak_of_children_mb": children, "cpu": platform.machine()}) + "\n")

@@ -25,21 +25,36 @@ FLAGS = {
     "methods": set(),
     "data check": {"--max-pixels"},
     "data synth": {"--out", "--n", "--kind", "--size", "--seed", "--channels"},
+    "data pack": {"--out", "--shard-mb"},
     "fit": {
         "--images", "--boxes", "--backgrounds", "--run", "--images-seen", "--minutes", "--seed", "--preset",
-        "--precision", "--devices", "--nodes", "--max-pixels", "--restarts", "--seeds", "--resume",
+        "--precision", "--devices", "--nodes", "--max-pixels", "--restarts", "--seeds", "--resume", "--split", "--tags",
+    },
+    "refine": {
+        "--masks", "--scribbles", "--run", "--images", "--images-seen", "--minutes", "--keep", "--lr", "--seed",
+        "--resume",
     },
     "distill": {
         "--run", "--images", "--size", "--images-seen", "--minutes", "--rounds", "--seed", "--precision", "--resume",
     },
-    "segment": {"--out", "--format", "--crf", "--max-pixels"},
-    "name": {"--set", "--merge", "--from-masks"},
+    "segment": {"--out", "--format", "--crf", "--tile", "--overlap", "--tags", "--max-pixels"},
+    "name": {"--set", "--merge", "--from-masks", "--join", "--images"},
+    "count": {"--json", "--max-pixels"},
+    "remove": {"--layer", "--as-rebuilt", "--out"},
+    "imagine": {"--out", "--n", "--tags", "--mask", "--from", "--walk", "--step", "--seed"},
     "evaluate": {"--data", "--protocol", "--split", "--fit-on", "--matching", "--json"},
     "compare": {"--json"},
     "embed": {"--out", "--kind", "--max-pixels"},
     "report": set(),
     "review": {"--images", "--port"},
-    "reproduce": {"--list", "--data", "--scale", "--out", "--seeds", "--images-seen", "--labelled", "--json"},
+    "export": {"--onnx", "--bioimageio", "--hub"},
+    "serve": {"--images", "--port"},
+    "doctor": set(),
+    "bench": {"--preset", "--rounds", "--json"},
+    "reproduce": {
+        "--list", "--data", "--scale", "--out", "--seeds", "--images-seen", "--labelled", "--json",
+        "--photos", "--protocol", "--tags", "--weights",
+    },
 }  # fmt: skip
 """The fixed names of the interface: changing one breaks somebody's script."""
 
@@ -49,6 +64,15 @@ MISUSES = [
     "data",
     "data chek photos",
     "embed runs/a photos",
+    "export runs/a",
+    "export runs/a --onnx model.pt",
+    "export runs/a --bioimageio model.onnx",
+    "doctor --all",
+    "refine",
+    "refine runs/a --masks m --keep -1",
+    "refine runs/none --run runs/new",
+    "serve runs/a --port 70000",
+    "segment runs/a photos --out masks --tile 8",
     "embed runs/a photos --out vectors.csv",
     "embd runs/a photos --out vectors.npz",
     "fit",
@@ -95,6 +119,7 @@ MISUSES = [
     "data synth --out new --kind object",
     "data synth --out new --n 0",
     "data synth --out new --size 16",
+    "data pack photos",
     "methods --all",
 ]
 """Exit code 2."""
@@ -104,8 +129,13 @@ FAULTS = [
     "report runs/none",
     "evaluate runs/none --data masks:photos",
     "name runs/none",
+    "refine runs/none --masks masks --run runs/new",
+    "export runs/none --onnx model.onnx",
+    "serve runs/none",
     "embed runs/none photos --out vectors.npz",
     "data check nothing",
+    "data pack photos --out full",
+    "data check nope://bucket/photos",
     "fit independence --images nothing --run runs/new",
     "fit independence --run runs/none --resume",
 ]
@@ -147,8 +177,9 @@ def test_snapshots_hold_nothing_that_is_no_longer_asked() -> None:
 
 def test_verbs_and_their_flags_are_the_published_ones() -> None:
     assert list(VERBS) == [
-        "demo", "methods", "data check", "data synth", "fit", "distill", "segment", "name", "evaluate",
-        "compare", "embed", "report", "review", "reproduce",
+        "demo", "methods", "data check", "data synth", "data pack", "fit", "distill", "refine", "segment", "name",
+        "count", "remove", "imagine", "evaluate", "compare", "embed", "report", "review", "export", "serve", "doctor",
+        "reproduce", "bench",
     ]  # fmt: skip
     for name, verb in VERBS.items():
         assert set(verb.parser().flags) - {"--help", "--debug"} == FLAGS[name], name
@@ -310,3 +341,18 @@ def test_data_check_names_the_broken_file(photos: Path, desk: Path, capsys: pyte
 def test_data_synth_writes_what_evaluate_reads(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main("data synth --out made --n 3 --kind cluster --size 32".split()) == 0
     assert len(list((desk / "made" / "images").iterdir())) == len(list((desk / "made" / "masks").iterdir())) == 3
+
+
+def test_data_pack_writes_shards_that_every_command_reads(
+    photos: Path, desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "pack", str(photos), "--out", "shards"]) == 0
+    assert "12 images in 1 shard in shards/" in capsys.readouterr().out
+    for source in ("shards", "shards/000000.tar", f"file://{desk}/shards", f"file://{desk}/shards/*.tar"):
+        assert main(["data", "check", source]) == 0
+        assert "12 images · 12 usable" in capsys.readouterr().out
+    tiny = [word for key, value in TINY["baselines"].items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    assert main(["fit", "baselines", "--images", "shards", "--run", "packed", *tiny]) == 0
+    assert main(["segment", "packed", "shards", "--out", "masks"]) == 0
+    stems = {path.stem for path in photos.rglob("*.png")}
+    assert {path.stem for path in (desk / "masks").rglob("*.png")} == stems and len(stems) == 12

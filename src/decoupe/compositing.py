@@ -34,7 +34,7 @@ def warp(layer: Tensor, scale: Tensor, shift: Tensor, flip: Tensor, padding: str
     0 and no flip give the input back.
     """
     sign = torch.where(flip, -1.0, 1.0) / scale
-    theta = torch.zeros(len(layer), 2, 3, device=layer.device)
+    theta = torch.zeros(layer.shape[0], 2, 3, device=layer.device)
     theta[:, 0, 0], theta[:, 1, 1] = sign, 1 / scale
     theta[:, 0, 2], theta[:, 1, 2] = -shift[:, 0] * sign, -shift[:, 1] / scale
     grid = F.affine_grid(theta, list(layer.shape), align_corners=False)
