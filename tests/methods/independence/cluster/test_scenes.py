@@ -212,3 +212,16 @@ def test_things_of_another_colour_are_not_taken_for_ground() -> None:
     found = colour_foreground(image, labels)
     dark = image.sum(2) < 60
     assert found[labels > 0].min() > 0.8 and np.median(found[dark]) < 0.1 and np.median(found[yellow]) > 0.45
+
+
+def test_a_long_thing_whose_ends_disagree_stays_one_and_two_things_stay_two() -> None:
+    """Offsets that reach only part of the way: votes of the two halves gather apart, with no valley between them."""
+    y, x = np.mgrid[:50, :80]
+    long = ((y - 25) / 6.0) ** 2 + ((x - 40) / 24.0) ** 2 <= 1
+    side = np.sign(x - 40)
+    goal = 40 + side * np.clip(np.abs(x - 40) * 0.45, 0, 5)
+    maps = np.stack([long.astype(np.float32), np.where(long, 25 - y, 0) / THING, np.where(long, goal - x, 0) / THING])
+    assert votes.count(maps.astype(np.float32))[0].max() == 1
+    assert votes.count(maps.astype(np.float32), votes.Counting(valley=9.0, apart=0.2))[0].max() == 2
+    pair = np.where(long, np.where(x < 40, 26, 54) - x, 0) / THING
+    assert votes.count(np.stack([maps[0], maps[1], pair]).astype(np.float32))[0].max() == 2
