@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from decoupe.reproduce.scene_vae import TABLE, WHOLE, divided, measure, observing_helps
+from decoupe.reproduce.scene_vae import TABLE, WHOLE, measure, observing_helps
+from decoupe.reproduce.scene_vae_rows import divided
 from decoupe.reproduce.sheet import sheet
 from decoupe.reproduce.study import reproduce
 from decoupe.reproduce.table import Row, Table, Variant
