@@ -127,9 +127,18 @@ class Config:
 PRESETS: dict[str, Config] = {
     "cpu": Config(),
     "study": Config(
-        size=32, batch=16, train_images=32_000, z=16, width=16, encoder_width=16, discriminator_width=16,
-        blocks="residual", lr=3e-4, lr_discriminator=1.5e-4, checks=4,
-    ),  # fmt: skip
+        size=32,
+        batch=16,
+        train_images=32_000,
+        z=16,
+        width=16,
+        encoder_width=16,
+        discriminator_width=16,
+        blocks="residual",
+        lr=3e-4,
+        lr_discriminator=1.5e-4,
+        checks=4,
+    ),
     "paper": Config(
         batch=128,
         train_images=6_000_000,
