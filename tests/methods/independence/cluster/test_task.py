@@ -178,7 +178,7 @@ def test_from_one_image_to_a_count(tmp_path: Path, capsys: pytest.CaptureFixture
     options = ["--batch", "8", "--pass-images", "480", "--passes", "1", "--composites", "48", "--segmenter-width", "8"]
     fit = ["fit", "independence", "--task", "cluster", "--images", str(photo), "--run", str(run), "--size", "48"]
     assert main([*fit, "--precision", "fp32", "--views", "4", "--lr-segmenter", "0.004", *options]) == 0
-    assert "px across" in capsys.readouterr().out
+    assert "px across" in capsys.readouterr().err
     assert main(["count", str(run), str(photo), "--json", str(tmp_path / "count.json")]) == 0
     found = json.loads((tmp_path / "count.json").read_text())["images"][0]
     assert abs(found["count"] - number) <= max(2, 0.1 * number)

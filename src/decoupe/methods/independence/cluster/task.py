@@ -259,7 +259,7 @@ class Cluster(Room):
         else:
             return self._first(one)
         image = at_scale(one.photo, float(self.thing))
-        labels = _nearest(labels, *image.shape[:2])
+        labels = whole.resampled(labels, *image.shape[:2])
         return self._lesson_of(image, gather(image, labels, quality), labels, quality)
 
     def _lesson_of(self, image: Image, material: Material, labels: InstanceMap, quality: NDArray[np.float64]) -> Lesson:
@@ -313,7 +313,9 @@ class Cluster(Room):
         """Patches and their masks; composites; what the generator makes, and walks between its z."""
         rows = {"photo": batch.images, "mask": self.segment(batch.images)[:, 1:] * 2 - 1}
         if self._lesson is not None:
-            rows["composite"] = torch.from_numpy(self._lesson.composites[: len(batch.images), :-3])
+            known = self._lesson.composites
+            shown = np.arange(len(batch.images)) % len(known)
+            rows["composite"] = torch.from_numpy(known[shown][:, :-3]).to(batch.images.device)
         if self.config.source == "provider":
             rows |= self._made(batch, len(batch.images))
         return {name: nn.functional.interpolate(row, (SIDE, SIDE)) for name, row in rows.items()}
@@ -333,13 +335,6 @@ def _photo(data: TrainingData) -> OneImage:
     if not isinstance(data.images, OneImage):
         raise Fault("one image for --task cluster", "many", "name one image file, or leave out --task cluster")
     return data.images
-
-
-def _nearest(labels: InstanceMap, height: int, width: int) -> InstanceMap:
-    """A label map at another size."""
-    y = np.minimum((np.arange(height) + 0.5) * labels.shape[0] / height, labels.shape[0] - 1).astype(np.int64)
-    x = np.minimum((np.arange(width) + 0.5) * labels.shape[1] / width, labels.shape[1] - 1).astype(np.int64)
-    return np.asarray(labels[y[:, None], x])
 
 
 def _with_scores(found: list[Instance], labels: InstanceMap, scores: NDArray[np.float64]) -> list[Instance]:

@@ -98,6 +98,13 @@ def enlarge(found: Found, height: int, width: int) -> tuple[InstanceMap, NDArray
     return labels, chance
 
 
+def resampled(labels: InstanceMap, height: int, width: int) -> InstanceMap:
+    """A label map at another size: the nearest pixel's."""
+    y = np.minimum((np.arange(height) + 0.5) * labels.shape[0] / height, labels.shape[0] - 1).astype(np.int64)
+    x = np.minimum((np.arange(width) + 0.5) * labels.shape[1] / width, labels.shape[1] - 1).astype(np.int64)
+    return np.asarray(labels[y[:, None], x])
+
+
 def _zoom(plane: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     tensor = torch.from_numpy(np.ascontiguousarray(plane, np.float32))[None, None]
     return np.asarray(
