@@ -54,7 +54,7 @@ def test_components_are_uncorrelated_and_of_the_variance_they_stand_for(weights:
     assert found.shape == (12, 6, 16, 16) and not found.requires_grad
     rows = found.movedim(1, 3).flatten(0, 2)
     covariance = torch.cov(rows.T)
-    assert float(covariance.trace()) == pytest.approx(6, rel=0.01)
+    assert float(covariance.trace()) == pytest.approx(3, rel=0.01)
     assert float((covariance - covariance.diag().diag()).abs().max()) < 0.02
     assert bool((covariance.diag()[:-1] >= covariance.diag()[1:] - 1e-4).all())
     # the same, from the maps one by one

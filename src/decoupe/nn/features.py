@@ -46,8 +46,8 @@ class FrozenFeatures(nn.Module):
     """(B, C, H, W) in [-1, 1] -> (B, components, H / stride, W / stride) of a frozen network.
 
     The layers are brought to one size, their channels standardised, and projected on the principal components over
-    the training images, scaled so that all components together have the variance `components`: some are stronger than
-    others, but one feature weighs as much as another source's of variance 1 on average. Untrained until `fit`.
+    the training images, scaled so that all components together have the variance of as many whitened bands as the
+    images have: neither drowns the other when both are clustered. Untrained until `fit`.
     """
 
     mean: Tensor
@@ -92,7 +92,7 @@ class FrozenFeatures(nn.Module):
         standard = (rows - mean) / scale
         values, axes = torch.linalg.eigh(standard.T @ standard / len(rows))
         values, axes = values[-self.components :].flip(0), axes[:, -self.components :].flip(1)
-        wanted = (self.components / values.sum().clamp_min(SMALLEST)).sqrt()
+        wanted = (self.network.channels / values.sum().clamp_min(SMALLEST)).sqrt()
         self.mean.copy_(mean)
         self.axes.copy_((axes / scale[:, None]).T * wanted)
 

@@ -64,7 +64,7 @@ def _baseline(kind: str) -> tuple[Variant, ...]:
 
 
 def _row(name: str, short: str, pos: float | None, pos3: float | None, variants: tuple[Variant, ...]) -> Row:
-    text = {} if pos3 is None else {"accuracy": pos3 / 100}
+    text = {} if pos3 is None else {"accuracy": round(pos3 / 100, 4)}
     note = "" if pos is None else f"{pos / 100:.3f} on POS".replace("0.", ".")
     return Row(name, short, text, variants, note=note, measure=measured)
 
@@ -189,7 +189,7 @@ ARL = _ac(objective="arl")
 
 def _probe_row(name: str, short: str, kind: str, pos: float, pos3: float, variants: tuple[Variant, ...]) -> Row:
     return Row(
-        name, short, {"accuracy": pos3 / 100}, variants, note=f"{pos / 100:.3f} on POS".replace("0.", "."),
+        name, short, {"accuracy": round(pos3 / 100, 4)}, variants, note=f"{pos / 100:.3f} on POS".replace("0.", "."),
         measure=probed(kind),
     )  # fmt: skip
 
