@@ -244,6 +244,6 @@ def test_colours_keep_the_background_quiet_and_differ() -> None:
 
 def test_formats_are_chosen_by_name() -> None:
     assert choose("CSV, png,png") == ("png", "csv") and choose(["coco"]) == ("coco",)
-    for wrong in ("png,pgn", "", ["layers"]):
-        with pytest.raises(UsageFault, match="png, overlay, npz, csv, coco, cvat, .*, ora"):
+    for wrong in ("png,pgn", "", ["layer"]):
+        with pytest.raises(UsageFault, match="png, overlay, npz, csv, coco, .*, layers, ora"):
             choose(wrong)
