@@ -6,6 +6,7 @@ an input with its output, by which a reader checks that it computes the same.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -56,11 +57,12 @@ def export_bioimageio(model: Model, file: str | Path) -> Path:
     program = graph(network, example(model, torch.float32), {"probabilities": {}})
     files = {
         "model.onnx": program.model_proto.SerializeToString(),
-        "model.pt": scripted(network, images),
         "input.npy": _npy(images.numpy()),
         "output.npy": _npy(probs.numpy()),
         "README.md": model_card(model).encode(),
     }
+    with contextlib.suppress(Fault):  # a method that computes sizes while it runs has the ONNX graph alone
+        files["model.pt"] = scripted(network, images)
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     files["rdf.yaml"] = as_yaml(description(model, sums)).encode()
     path = Path(file)
@@ -104,17 +106,15 @@ def description(model: Model, sums: Mapping[str, str]) -> dict[str, Any]:
                 "data": {"type": "float32", "range": [0, 1]},
             }
         ],
-        "weights": {
-            "onnx": {"source": "model.onnx", "sha256": sums["model.onnx"], "opset_version": OPSET},
-            "torchscript": {
-                "source": "model.pt",
-                "sha256": sums["model.pt"],
-                "pytorch_version": torch.__version__.split("+")[0],
-                "parent": "onnx",
-            },
-        },
+        "weights": {"onnx": {"source": "model.onnx", "sha256": sums["model.onnx"], "opset_version": OPSET}}
+        | ({"torchscript": _script(sums["model.pt"])} if "model.pt" in sums else {}),
         "config": {"decoupe": {"version": __version__, "room": model.room.NAME, "names": list(model.names)}},
     }
+
+
+def _script(sum_: str) -> dict[str, str]:
+    version = torch.__version__.split("+")[0]
+    return {"source": "model.pt", "sha256": sum_, "pytorch_version": version, "parent": "onnx"}
 
 
 def identifiers(names: Sequence[str]) -> list[str]:

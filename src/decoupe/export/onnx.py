@@ -69,18 +69,22 @@ def graph(network: nn.Module, example: torch.Tensor, outputs: dict[str, dict[int
         import onnxscript  # noqa: F401
     except ImportError:
         raise Fault("the packages onnx and onnxscript", "none", "pip install 'decoupe[onnx]'") from None
-    side = torch.export.Dim("height", min=2, max=LONGEST_SIDE), torch.export.Dim("width", min=2, max=LONGEST_SIDE)
-    shapes = ({0: torch.export.Dim("batch", min=1, max=MOST_IMAGES), 2: side[0], 3: side[1]},)
     try:
         with torch.no_grad(), quiet():
-            program = torch.export.export(network.eval(), (example,), dynamic_shapes=shapes, strict=False)
             return torch.onnx.export(
-                program, dynamo=True, input_names=["images"], output_names=list(outputs), opset_version=OPSET,
-                verbose=False,
+                exported(network, example), dynamo=True, input_names=["images"], output_names=list(outputs),
+                opset_version=OPSET, verbose=False,
             )  # fmt: skip
     except Exception as error:  # noqa: BLE001 the exporter raises whatever its many layers raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:100]
         raise Fault("a method that runs as one graph", reason, "distil the run first: decoupe distill") from None
+
+
+def exported(network: nn.Module, example: torch.Tensor) -> torch.export.ExportedProgram:
+    """The network with the number and the sides of its images left open."""
+    side = torch.export.Dim("height", min=2, max=LONGEST_SIDE), torch.export.Dim("width", min=2, max=LONGEST_SIDE)
+    shapes = ({0: torch.export.Dim("batch", min=1, max=MOST_IMAGES), 2: side[0], 3: side[1]},)
+    return torch.export.export(network.eval(), (example,), dynamic_shapes=shapes, strict=False)
 
 
 def example(model: Model, dtype: torch.dtype = torch.uint8) -> torch.Tensor:
