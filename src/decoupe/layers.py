@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from decoupe.compositing import Layered, Stack, visible
-from decoupe.data.decode import read_image, resize_probs
+from decoupe.data.decode import read_image
 from decoupe.errors import Fault, UsageFault
 from decoupe.methods.room import to_unit
 from decoupe.types import Image
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from decoupe.model import Model
 
 KEPT, GONE = 0.25, 0.75
-"""Up to KEPT of a layer visible at a pixel, the photo's own pixel stays; from GONE on it is replaced; between, mixed."""
+"""Up to KEPT of a layer at a pixel, the photo's own pixel stays; from GONE on it is replaced; between, mixed."""
 Floats = NDArray[np.float32]
 
 
