@@ -17,6 +17,7 @@ class Bright:
     def __init__(self, size: int = 32, names: tuple[str, ...] = ("background", "object"), weights: str = "w") -> None:
         self.spec = SimpleNamespace(size=size, channels=3)
         self.names = names
+        self.colours = ()
         self.selection = "selected"
         self.room = SimpleNamespace(WHOLE=False)
         self.crf = None

@@ -341,18 +341,3 @@ def test_data_check_names_the_broken_file(photos: Path, desk: Path, capsys: pyte
 def test_data_synth_writes_what_evaluate_reads(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main("data synth --out made --n 3 --kind cluster --size 32".split()) == 0
     assert len(list((desk / "made" / "images").iterdir())) == len(list((desk / "made" / "masks").iterdir())) == 3
-
-
-def test_data_pack_writes_shards_that_every_command_reads(
-    photos: Path, desk: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["data", "pack", str(photos), "--out", "shards"]) == 0
-    assert "12 images in 1 shard in shards/" in capsys.readouterr().out
-    for source in ("shards", "shards/000000.tar", f"file://{desk}/shards", f"file://{desk}/shards/*.tar"):
-        assert main(["data", "check", source]) == 0
-        assert "12 images · 12 usable" in capsys.readouterr().out
-    tiny = [word for key, value in TINY["baselines"].items() for word in (f"--{key.replace('_', '-')}", str(value))]
-    assert main(["fit", "baselines", "--images", "shards", "--run", "packed", *tiny]) == 0
-    assert main(["segment", "packed", "shards", "--out", "masks"]) == 0
-    stems = {path.stem for path in photos.rglob("*.png")}
-    assert {path.stem for path in (desk / "masks").rglob("*.png")} == stems and len(stems) == 12

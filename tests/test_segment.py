@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +14,7 @@ import pytest
 from PIL import Image as Pillow
 
 from decoupe.errors import Fault, UsageFault
-from decoupe.export import FORMATS, Record
-from decoupe.export.ledger import Ledger
+from decoupe.export import FORMATS
 from decoupe.segment import segment
 from tests.bright import Bright
 
@@ -295,57 +293,3 @@ def test_options_not_there_are_refused(folder: Path, tmp_path: Path) -> None:
 def test_a_real_run(tiny_run: Path, synth: Path, tmp_path: Path) -> None:
     done = segment(tiny_run, synth / "images", tmp_path / "out", ALL)
     assert done["written"] == 8 and done["problems"] == []
-
-
-# ------------------------------------------------------------------ several processes
-
-RANK = """
-import sys
-from pathlib import Path
-from decoupe.export import FORMATS
-from decoupe.segment import segment
-from tests.bright import Bright
-done = segment(Bright(), sys.argv[1], Path(sys.argv[2]), [n for n in FORMATS if not FORMATS[n].LAYERS])
-print(done["images"], done["written"])
-"""
-
-
-def _rank(rank: int, size: int, folder: Path, out: Path, root: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(size)}
-    command = [sys.executable, "-c", RANK, str(folder), str(out)]
-    return subprocess.Popen(command, env=environment, cwd=root, stdout=subprocess.PIPE, text=True)
-
-
-def test_ranks_share_the_images_and_give_what_one_process_gives(folder: Path, tmp_path: Path, root: Path) -> None:
-    """Together, one killed and started again, and a process alone that finds everything done."""
-    segment(Bright(), folder, tmp_path / "straight", ALL)
-    out = tmp_path / "out"
-    working = [_rank(rank, 3, folder, out, root) for rank in range(2)]  # the third has not begun
-    assert [process.wait() for process in working] == [0, 0]
-    assert not (out / "coco.json").exists() and not (out / "measures.csv").exists()
-    third = _rank(2, 3, folder, out, root)
-    told = [process.communicate()[0].split() for process in (*working, third)]
-    assert third.returncode == 0 and sum(int(images) for images, _ in told) == 11
-    assert digests(out) == digests(tmp_path / "straight")
-    assert segment(Bright(), folder, out, ALL)["written"] == 0
-    assert digests(out) == digests(tmp_path / "straight")
-
-
-def test_records_of_ranks_of_another_model_are_forgotten(folder: Path, tmp_path: Path) -> None:
-    """Masks that another model replaced are never taken for this one's."""
-    stamps = [{"weights": name} for name in ("a", "b")]
-    with Ledger(tmp_path, stamps[0], rank=0) as ledger:
-        ledger.add(Record("x", "x.png", (4, 4), None), "from", {"png": 10})
-        assert ledger.end("work", 1) and not ledger.end("work", 2)
-    with Ledger(tmp_path, stamps[0], rank=1) as ledger:
-        assert ledger.done("x", "from") == {"png": 10}
-        assert list(ledger.records("png", ["x"])) == [Record("x", "x.png", (4, 4), 10)]
-        assert ledger.end("work", 2)
-        with pytest.raises(Fault, match="another segment"), Ledger(tmp_path, stamps[0], rank=1):
-            pass
-        with pytest.raises(Fault, match="another segment"), Ledger(tmp_path, stamps[0]):
-            pass
-    with Ledger(tmp_path, stamps[1]) as ledger:
-        assert ledger.replaced and ledger.done("x", "from") == {}
-    with Ledger(tmp_path, stamps[0], rank=0) as ledger:
-        assert ledger.replaced and ledger.done("x", "from") == {}

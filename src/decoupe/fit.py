@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import os
 import platform
 import shlex
 import sys
@@ -81,6 +82,7 @@ def fit(
         return _fit_in_processes(devices, room, settings, run, resume, command, reporter is not None)
     reporter = reporter if reporter is not None and here.first else Silent()
     launch.join(here)
+    resume = bool(launch.share_text("resume" if resume or _restarted(run) else "", here))
     if resume:
         opened = _reopen(run, room, settings)
     else:
@@ -89,6 +91,16 @@ def fit(
         with opened.lock():
             return _fit(opened, reporter, here, started, resume)
     return _fit(opened, reporter, here, started, resume)
+
+
+def _restarted(run: Any) -> bool:
+    """Whether torchrun starts this once more after a process died: the run that was begun goes on then."""
+    if run is None or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
+        return False
+    try:
+        return "settings" in Run.open(run, verify=False).info
+    except Fault:
+        return False
 
 
 def _portable(value: Any) -> Any:

@@ -17,7 +17,7 @@ from decoupe.errors import Fault, UsageFault
 from decoupe.export import FORMATS, Place, Writer, choose
 from decoupe.export.jobs import check_out, missing_jobs, names_of
 from decoupe.export.ledger import Ledger
-from decoupe.export.palette import colours
+from decoupe.export.palette import chosen
 from decoupe.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -51,13 +51,17 @@ def _geo_of(items: Sequence[Item]) -> Callable[[str], Geo | None]:
 def _stamp(model: Model, crf: Settings | None, tiles: Tiles | None) -> dict[str, Any]:
     files = model.run.info.get("files", {})
     given = ({} if crf is None else {"crf": asdict(crf)}) | ({} if tiles is None else {"tiles": asdict(tiles)})
-    return given | {
-        "room": model.run.info.get("room"),
-        "weights": files.get("weights.safetensors"),
-        "selection": str(model.selection),
-        "names": list(model.names),
-        "merge": model.run.merges,
-    }
+    return (
+        given
+        | {
+            "room": model.run.info.get("room"),
+            "weights": files.get("weights.safetensors"),
+            "selection": str(model.selection),
+            "names": list(model.names),
+            "merge": model.run.merges,
+        }
+        | ({"colours": list(model.colours)} if any(model.colours) else {})
+    )
 
 
 def segment(
@@ -109,7 +113,13 @@ def segment(
     stamp = _stamp(model, settings, tiles) | ({} if known is None else {"tags": known.digest})
     with Ledger(out, stamp, here.rank if here.size > 1 else None) as ledger:
         keys, names = sorted(item.key for item in items), names_of(source, items)
-        place = Place(out, model.names, colours(model.names), lambda name: ledger.records(name, keys), _geo_of(items))
+        place = Place(
+            out,
+            model.names,
+            chosen(model.names, model.colours),
+            lambda name: ledger.records(name, keys),
+            _geo_of(items),
+        )
         share = items if here.size == 1 else items[here.rank :: here.size]
         jobs = missing_jobs(place, ledger, share, names[here.rank :: here.size], wanted)
         done = [len(share) - len(jobs)]

@@ -17,8 +17,8 @@ import tifffile
 import decoupe.data.cache as cache_module
 import decoupe.data.checks as checks
 from decoupe.data.cache import build_cache, survey_and_cache
-from decoupe.data.paths import default_cache_folder
 from decoupe.data.decode import conform, read_image, resize
+from decoupe.data.paths import default_cache_folder
 from decoupe.data.sources import Item, find
 from decoupe.errors import Fault
 from tests.data.files import noise, save, smooth

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -140,3 +141,24 @@ def test_a_collapse_of_two_processes_is_told_once_and_the_run_is_whole(
     run = Run.open(tmp_path / "run")
     assert run.info["status"] == "collapsed" and run.info["health"]["collapsed_at"] > 0
     assert (run.path / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_torchrun_starts_again_after_a_rank_died_and_the_run_ends_as_if_nothing_had_happened(
+    folder: Path, tmp_path: Path
+) -> None:
+    longer = ("--norm", "group", "--member-images", "960")
+    one = _weights(_start(folder, tmp_path / "one", *longer), tmp_path / "one")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1")
+    process = _start(folder, tmp_path / "two", *longer, launcher=(*launcher, "-m", "--", "decoupe"))
+    began, marker = time.monotonic(), tmp_path / "two" / "run.json"
+    while time.monotonic() - began < 120:
+        name = json.loads(marker.read_text()).get("checkpoint", "x/0-") if marker.exists() else "x/0-"
+        if int(name.split("/")[1].split("-")[0]) > 0:
+            break
+        time.sleep(0.02)
+    workers = [pid for pid in _family(process.pid) if "decoupe" in Path(f"/proc/{pid}/cmdline").read_text()]
+    os.kill(max(workers), signal.SIGKILL)
+    two = _weights(process, tmp_path / "two")
+    events = [row for row in Run.open(tmp_path / "two").metrics() if row.get("event") == "restart"]
+    assert _difference(one, two) < TOLERANCE and not events

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import colorsys
+import re
 from collections.abc import Sequence
 
 Colour = tuple[int, int, int]
+HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
 BACKGROUND: Colour = (0, 0, 0)
 OKABE_ITO: tuple[Colour, ...] = (
@@ -33,11 +35,22 @@ def _more(index: int) -> Colour:
 
 def colours(names: Sequence[str]) -> tuple[Colour, ...]:
     """One (r, g, b) in 0-255 per region: black for the background, the palette in order for the others."""
-    chosen, used = [], 0
+    found, used = [], 0
     for name in names:
         if is_background(name):
-            chosen.append(BACKGROUND)
+            found.append(BACKGROUND)
             continue
-        chosen.append(OKABE_ITO[used] if used < len(OKABE_ITO) else _more(used))
+        found.append(OKABE_ITO[used] if used < len(OKABE_ITO) else _more(used))
         used += 1
-    return tuple(chosen)
+    return tuple(found)
+
+
+def given(text: str) -> Colour | None:
+    """The colour that "#rrggbb" stands for, or None."""
+    return (int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)) if HEX.fullmatch(text) else None
+
+
+def chosen(names: Sequence[str], choices: Sequence[str]) -> tuple[Colour, ...]:
+    """`colours`, but what a person chose ("#rrggbb") where there is a choice; `choices` per name, or none at all."""
+    picked = [given(text) for text in choices] or [None] * len(names)
+    return tuple(mine or usual for mine, usual in zip(picked, colours(names), strict=True))

@@ -11,7 +11,7 @@ from typing import Any
 
 from decoupe.engine.runfolder import Run
 from decoupe.errors import Fault, UsageFault
-from decoupe.export.palette import Colour, colours, is_background
+from decoupe.export.palette import Colour, chosen, is_background
 from decoupe.naming import LONGEST, shown
 
 HEX = re.compile(r"#[0-9a-f]{6}")
@@ -42,17 +42,11 @@ class Naming:
         """The regions as people see them, in order of number."""
         members = [tuple(group) for group in shown(len(self.names), self.groups)]
         names = [self.names[group[0]] for group in members]
-        chosen = [self._colour(group[0]) or usual for group, usual in zip(members, colours(names), strict=True)]
+        picked = [self.colours[group[0]] for group in members] if self.colours else []
         return [
             Shown(group[0], group, name, colour, is_background(name))
-            for group, name, colour in zip(members, names, chosen, strict=True)
+            for group, name, colour in zip(members, names, chosen(names, picked), strict=True)
         ]
-
-    def _colour(self, index: int) -> Colour | None:
-        text = self.colours[index] if index < len(self.colours) else ""
-        if not HEX.fullmatch(text):
-            return None
-        return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
     def lowest(self) -> list[int]:
         """Of each region of the method, the number it is shown under."""
@@ -178,9 +172,9 @@ def recolour(index: Any, colour: Any) -> Callable[[Naming], Naming]:
         number = _known(naming, index)
         if not isinstance(colour, str) or (colour and not HEX.fullmatch(colour)):
             raise UsageFault("a colour like #56b4e9", repr(colour)[:24], "choose one")
-        chosen = [*naming.colours, *[""] * (len(naming.names) - len(naming.colours))]
-        chosen[number] = colour
-        return Naming(naming.names, naming.groups, tuple(chosen))
+        picked = [*naming.colours, *[""] * (len(naming.names) - len(naming.colours))]
+        picked[number] = colour
+        return Naming(naming.names, naming.groups, tuple(picked))
 
     return make
 

@@ -36,7 +36,9 @@ def test_standardised_images_do_not_tell_their_light() -> None:
 
 
 def test_published_settings() -> None:
-    assert {n: (c.k, c.over_k, c.reach, c.lr, c.batch, c.sobel) for n, c in PRESETS.items() if n not in ("cpu", "study")} == {
+    assert {
+        n: (c.k, c.over_k, c.reach, c.lr, c.batch, c.sobel) for n, c in PRESETS.items() if n not in ("cpu", "study")
+    } == {
         "potsdam-3": (3, 24, 10, 1e-5, 75, False),
         "potsdam-6": (6, 36, 5, 1e-6, 60, False),
         "cocostuff-3": (3, 15, 10, 1e-4, 120, True),
