@@ -30,6 +30,8 @@ MEANING = {
     "area": "penalty on the area of masks",
     "object": "share of the image that is object",
     "student": "distillation",
+    "prior coverage": "share of the latent's prior that the posteriors of training scenes cover",
+    "active units": "share of the latent's dimensions that say something of the image",
 }
 """What common scalars are, in words."""
 
