@@ -23,5 +23,5 @@ def otsu_components(image: Image, *, neck: float = NECK, smallest: int | None = 
 
     Otsu's threshold on brightness, the side on the border being background; then `decoupe.instances.instances`.
     """
-    unit = torch.from_numpy(np.ascontiguousarray(image)).movedim(2, 0)[None].float() / 127.5 - 1
+    unit = torch.tensor(image).movedim(2, 0)[None].float() / 127.5 - 1
     return instances(split_by_brightness(unit)[0].numpy(), neck=neck, smallest=smallest)
