@@ -2,8 +2,9 @@
 
     python benchmarks/large.py [--counts 10000,1000000] [--work DIR] [--json FILE]
 
-For each count: shards of tiny photos (32 x 32, PPM) are made, then `fit redraw` (32 px) runs twice on them in processes of
-its own, with 4,000 images seen each time. The first run decodes everything into the cache, the second finds it there.
+For each count: shards of tiny photos (32 x 32, PPM) are made, then `fit redraw` (32 px) runs twice on them, each time
+in a process of its own, with 4,000 images seen. The first run decodes everything into the cache, the second finds it
+there.
 
 cache_s       seconds from the call to the first step when nothing is in the cache
 start_s       the same when the cache exists; the target is 60

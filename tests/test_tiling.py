@@ -137,7 +137,9 @@ def test_a_network_with_a_wide_view_agrees_too(tmp_path: Path, tiny_run: Path) -
 def test_images_of_any_size_in_all_formats(tmp_path: Path, size: tuple[int, int]) -> None:
     image = scene(*size)
     Pillow.fromarray(image).save(tmp_path / "a.png")
-    done = segment(Bright(), tmp_path / "a.png", tmp_path / "out", tuple(FORMATS), tile=64)
+    done = segment(
+        Bright(), tmp_path / "a.png", tmp_path / "out", [name for name in FORMATS if not FORMATS[name].LAYERS], tile=64
+    )
     assert done["written"] == 1 and done["problems"] == []
     labels = np.asarray(Pillow.open(tmp_path / "out" / "a.png"))
     assert labels.shape == size

@@ -16,7 +16,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -258,7 +258,8 @@ def refined(base: type[Room], lesson: Lesson) -> type[Room]:
             phase = RefinePhase(lesson.recipe, self, self._before, lesson.labelled, lesson.groups)
             names = tuple(parts_of(self))
             images = lesson.recipe.images
-            return [*own, Stage("refine", (phase,), images, names, 0.99, checks=4, watched_from=0.5, settles=0.9)]
+            before = [replace(stage, candidate=False) for stage in own]  # a score without labels prefers what they mend
+            return [*before, Stage("refine", (phase,), images, names, 0.99, checks=4, watched_from=0.5, settles=0.9)]
 
         def enter(self, stage: int, data: TrainingData, fresh: bool) -> None:
             """Set the masks before aside: those of the run that is refined, or of the stages before."""

@@ -246,9 +246,10 @@ class Run:
                     f"in use by {file.read().strip()}",
                     "wait for it, or choose another --run",
                 ) from error
-            file.truncate(0)
-            file.write(f"process {os.getpid()} (started {time.strftime('%H:%M')})")
-            file.flush()
+            with contextlib.suppress(OSError):  # only who holds it: a full disk is told by what matters
+                file.truncate(0)
+                file.write(f"process {os.getpid()} (started {time.strftime('%H:%M')})")
+                file.flush()
             yield
             file.truncate(0)
 
