@@ -7,6 +7,7 @@ the small encoder of `cells.py`: their ideas at the size of the other references
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -61,55 +62,59 @@ def shape(size: int) -> tuple[int, int, int]:
     return side, gap, max(1, side // 8)
 
 
-class ContextPhase(PretextPhase):
-    """Doersch: in which of eight places does the second patch lie? A gap and jitter keep edges from telling."""
+def neighbours(batch: Batch, jittered: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """(B n, C, side, side) patches, one neighbour of each, and (B n,) int64 which of `PLACES` that lies in.
+
+    jittered: neighbours lie a few pixels off.
+    """
+    size, draw = batch.images.shape[2], batch.draw
+    side, gap, jitter = shape(size)
+    step = side + gap
+    rows, columns = corners(draw, size, side, step + jitter)
+    where = draw.integers(len(PLACES), PAIRS)
+    moves = torch.tensor(PLACES, device=batch.images.device)[where] * step
+    if jittered:
+        moves = moves + draw.integers(2 * jitter + 1, PAIRS, 2) - jitter
+    one = patches(batch.images, rows, columns, side)
+    two = patches(batch.images, rows + moves[..., 0], columns + moves[..., 1], side)
+    return one, two, where.flatten()
+
+
+class JudgedPhase(PretextPhase):
+    """A judge looks at the features of two patches; it and the encoder learn."""
+
+    TITLE: ClassVar[str]
 
     def __init__(self, config: Config, cells: Cells, judge: nn.Module) -> None:
-        super().__init__(config, cells, "context")
+        super().__init__(config, cells, self.TITLE)
         self.judge = judge
 
     def trained(self) -> Sequence[nn.Module]:
         """Encoder and judge."""
         return [self.cells.encoder, self.judge]
+
+
+class ContextPhase(JudgedPhase):
+    """Doersch: in which of eight places does the second patch lie? A gap and jitter keep edges from telling."""
+
+    TITLE: ClassVar[str] = "context"
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the place."""
-        size, draw = batch.images.shape[2], batch.draw
-        side, gap, jitter = shape(size)
-        step = side + gap
-        rows, columns = corners(draw, size, side, step + jitter)
-        where = draw.integers(len(PLACES), PAIRS)
-        moves = torch.tensor(PLACES, device=batch.images.device)[where] * step
-        shift = draw.integers(2 * jitter + 1, PAIRS, 2) - jitter
-        one = patches(batch.images, rows, columns, side)
-        two = patches(batch.images, rows + moves[..., 0] + shift[..., 0], columns + moves[..., 1] + shift[..., 1], side)
+        one, two, where = neighbours(batch, jittered=True)
         found = self.judge(torch.cat([pooled(self.cells, one), pooled(self.cells, two)], 1))
-        loss = F.cross_entropy(found.float(), where.flatten())
-        right = (found.argmax(1) == where.flatten()).float().mean()
-        return loss, {"context": loss.detach(), "right": right}
+        loss = F.cross_entropy(found.float(), where)
+        return loss, {"context": loss.detach(), "right": (found.argmax(1) == where).float().mean()}
 
 
-class TogetherPhase(PretextPhase):
+class TogetherPhase(JudgedPhase):
     """Isola: do two patches come from places next to each other, or from two images?"""
 
-    def __init__(self, config: Config, cells: Cells, judge: nn.Module) -> None:
-        super().__init__(config, cells, "together")
-        self.judge = judge
-
-    def trained(self) -> Sequence[nn.Module]:
-        """Encoder and judge."""
-        return [self.cells.encoder, self.judge]
+    TITLE: ClassVar[str] = "together"
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Binary cross-entropy; every patch has one neighbour and one from the image before."""
-        size, draw = batch.images.shape[2], batch.draw
-        side, gap, jitter = shape(size)
-        step = side + gap
-        rows, columns = corners(draw, size, side, step + jitter)
-        where = draw.integers(len(PLACES), PAIRS)
-        moves = torch.tensor(PLACES, device=batch.images.device)[where] * step
-        one = pooled(self.cells, patches(batch.images, rows, columns, side))
-        two = pooled(self.cells, patches(batch.images, rows + moves[..., 0], columns + moves[..., 1], side))
+        one, two = (pooled(self.cells, patch) for patch in neighbours(batch, jittered=False)[:2])
         other = two.roll(PAIRS, 0)
         found = self.judge(torch.cat([torch.cat([(one - x).abs(), one * x], 1) for x in (two, other)])).float()[:, 0]
         truth = torch.cat([torch.ones(len(one)), torch.zeros(len(one))]).to(found.device)
