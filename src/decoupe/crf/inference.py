@@ -80,18 +80,24 @@ def prepare(image: Tensor, settings: Settings, exact: bool = False) -> Messages 
 
 def mean_field(unary: Tensor, messages: Messages | None, iterations: int) -> Tensor:
     """(N, K) log p -> (N, K) marginals after `iterations` updates (their Algorithm 1)."""
-    q = torch.softmax(unary, 1)
+    q = _normal(unary.clone())
     if messages is None or not iterations:
         return q
     for shifted in (False, True):  # no message of any preset needs the slower exp that cannot overflow
         result = _updates(q, unary, messages, iterations, shifted)
-        if bool(torch.isfinite(result).all()):
+        if bool(result.sum().isfinite()):
             break
     return result
 
 
+def _normal(energies: Tensor) -> Tensor:
+    """(n, K) <- softmax over K, in place, where nothing is so large that exp overflows."""
+    energies.exp_()
+    ones = torch.ones(energies.shape[1], device=energies.device)
+    return energies.mul_((energies @ ones).reciprocal_()[:, None])
+
+
 def _updates(q: Tensor, unary: Tensor, messages: Messages, iterations: int, shifted: bool) -> Tensor:
-    ones = torch.ones(unary.shape[1], device=unary.device)
     buffers = torch.empty_like(q), torch.empty_like(q)
     for iteration in range(iterations):
         following = buffers[iteration % 2]
@@ -101,8 +107,7 @@ def _updates(q: Tensor, unary: Tensor, messages: Messages, iterations: int, shif
             if shifted:
                 part.copy_(torch.softmax(part, 1))
             else:
-                part.exp_()
-                part.mul_((part @ ones).reciprocal_()[:, None])
+                _normal(part)
         q = following
     return q
 

@@ -6,7 +6,6 @@ A pixel's kernel with itself, 1, is part of every sum, as in the authors' progra
 from __future__ import annotations
 
 import math
-import threading
 from typing import Protocol
 
 import torch
@@ -22,8 +21,6 @@ TURNS = 128 * 128
 
 Larger ones keep to the order of the authors' program, whose labels they reproduce (docs/crf.md has both measured).
 """
-STRIP = 1 << 17
-"""Values of the image that are taken through all steps of an update at a time: with their copies, a core's cache."""
 REACH = 5.0
 """The smoothness kernel is cut at this many standard deviations: 6e-7 of its mass lies beyond."""
 
@@ -87,45 +84,24 @@ class Axis:
 class Smoothness:
     """exp(-|p_i - p_j|^2 / 2 sxy^2) over all pairs of pixels: separable, exact but for its cut tail.
 
-    Kernel, sum over the pixels that exist, and so the normalisation are each a product of one factor per axis. Both
-    axes are products with banded matrices whose other side is long: rows of a strip times all that stands in a row;
-    then, the strip laid on its side, blocks of `step` columns times a few rows and all labels.
+    Kernel, sum over the pixels that exist, and so the normalisation are each a product of one factor per axis.
     """
 
     def __init__(self, height: int, width: int, sigma: float, device: torch.device) -> None:
         self.size = height, width
-        self.rows, columns = Axis(height, sigma, device), Axis(width, sigma, device)
-        self.reach, self.step = columns.reach, max(16, columns.reach)
-        self.blocks = torch.zeros(-(-width // self.step), self.step, self.step + 2 * self.reach, device=device)
-        for number, block in enumerate(self.blocks):
-            first = number * self.step
-            low, high, kernel = columns.block(first, min(first + self.step, width))
-            start = low - (first - self.reach)
-            block[: len(kernel), start : start + high - low] = kernel
-        self._sides: dict[tuple[int, int], Tensor] = {}
-
-    def along_rows(self, q: Tensor, first: int, last: int) -> Tensor:
-        """Image rows first .. last - 1, (last - first, W, K), filtered along one axis: half the work."""
-        height, width = self.size
-        low, high, kernel = self.rows.block(first, last)
-        return torch.mm(kernel, q.view(height, -1)[low:high]).view(last - first, width, -1)
+        self.rows, self.columns = Axis(height, sigma, device), Axis(width, sigma, device)
+        step = max(32, self.columns.reach)
+        self.parts = [(first, min(first + step, width)) for first in range(0, width, step)]
 
     def add(self, q: Tensor, first: int, last: int, weight: float, out: Tensor) -> None:
         """Add `weight` times the filtered values of image rows first .. last - 1 to `out`; q: (H W, K) contiguous."""
-        self.add_columns(self.along_rows(q, first, last), weight, out)
-
-    def add_columns(self, strip: Tensor, weight: float, out: Tensor) -> None:
-        """The other half: filter (rows, W, K) along the columns and add `weight` times that to `out` (rows W, K)."""
-        rows, width, labels = strip.shape
-        long, blocks = rows * labels, len(self.blocks)
-        key = (threading.get_ident(), long)
-        if key not in self._sides:  # its margins stay 0
-            self._sides[key] = strip.new_zeros(blocks * self.step + 2 * self.reach, long)
-        side = self._sides[key]
-        side[self.reach : self.reach + width].view(width, rows, labels).copy_(strip.transpose(0, 1))
-        windows = side.as_strided((blocks, self.step + 2 * self.reach, long), (self.step * long, long, 1))
-        found = torch.bmm(self.blocks, windows).view(-1, rows, labels)[:width]
-        out.view(strip.shape).add_(found.transpose(0, 1), alpha=weight)
+        height, width = self.size
+        low, high, kernel = self.rows.block(first, last)
+        strip = torch.mm(kernel, q.view(height, -1)[low:high]).view(last - first, width, -1)
+        out = out.view(strip.shape)
+        for start, end in self.parts:
+            low, high, kernel = self.columns.block(start, end)
+            out[:, start:end].add_(torch.bmm(kernel.expand(len(strip), -1, -1), strip[:, low:high]), alpha=weight)
 
 
 class Messages(Protocol):
@@ -152,28 +128,18 @@ class Fast:
         self._q = q
         self._vertices = self.appearance.vertices(q, iteration) if self.appearance else None
         height, width = self.size
-        rows, self._band = height, (0, height)
+        rows = height
         if q.device.type == "cpu":
-            rows = min(height, max(4, STRIP // (width * q.shape[1])))
-            self._band = 0, 0
-        self._rows = 4 * rows
-        self._strip = self.smoothness.along_rows(q, *self._band) if self.smoothness and self._band[1] else None
+            rows = min(64, max(16, (1 << 19) // (width * q.shape[1]))) * torch.get_num_threads()
         return [(first * width, min(first + rows, height) * width) for first in range(0, height, rows)]
 
     def add(self, first: int, last: int, out: Tensor) -> None:
         """See `Messages`."""
-        height, width = self.size
+        width = self.size[1]
         if self.appearance is not None and self._vertices is not None:
             out.add_(self.appearance.lattice.slice(self._vertices, first, last), alpha=self.settings.appearance)
-        if self.smoothness is None:
-            return
-        top, bottom = first // width, last // width
-        if bottom > self._band[1]:  # several strips share one product along the rows
-            self._band = top, min(top + self._rows, height)
-            self._strip = self.smoothness.along_rows(self._q, *self._band)
-        if self._strip is not None:
-            strip = self._strip[top - self._band[0] : bottom - self._band[0]]
-            self.smoothness.add_columns(strip, self.settings.smoothness, out)
+        if self.smoothness is not None:
+            self.smoothness.add(self._q, first // width, last // width, self.settings.smoothness, out)
 
 
 class Exact:

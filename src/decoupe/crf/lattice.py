@@ -20,9 +20,6 @@ from torch.nn.functional import embedding_bag
 
 from decoupe.errors import Fault
 
-CHUNK = 8192
-"""Points that are worked on at a time where the next step needs them in a core's cache."""
-
 
 def elevation(d: int) -> Tensor:
     """(d + 1, d) float64: features in standard deviations -> the hyperplane, in steps of the lattice (section 3.2).
@@ -44,51 +41,36 @@ class Simplices(NamedTuple):
     base: Tensor
     """(d + 1, N) float32: its vertex of class 0, divided by d + 1 (whole numbers)."""
     rank: Tensor
-    """(d + 1, N) int8 (int16 for d > 58): place of each coordinate's remainder in descending order, 0 .. d."""
+    """(d + 1, N) int64: place of each coordinate's remainder in descending order, 0 .. d."""
     weights: Tensor
     """(d + 1, N) float32: barycentric weight of the vertex of each class; they sum to 1."""
 
 
 def enclose(elevated: Tensor) -> Simplices:
     """(d + 1, N) points of the hyperplane -> their simplices (section 3.1)."""
-    size, n = elevated.shape
+    size = len(elevated)
+    base = torch.round(elevated / size)
+    excess = base.sum(0).to(torch.int16)
+    rest = elevated / size - base
     small = torch.int8 if size < 60 else torch.int16
-    found = Simplices(torch.empty_like(elevated), torch.empty_like(elevated, dtype=small), torch.empty_like(elevated))
-    step = n if elevated.device.type != "cpu" else CHUNK
-    for first in range(0, n, step):
-        _enclose(elevated[:, first : first + step], Simplices(*(part[:, first : first + step] for part in found)))
-    return found
-
-
-def _enclose(elevated: Tensor, out: Simplices) -> None:
-    """`enclose` into tensors given."""
-    size, small = len(elevated), out.rank.dtype
-    rest = elevated / size
-    base = torch.round(rest)
-    rest -= base
-    rank = base.sum(0).to(small) + torch.arange(size, dtype=small, device=rest.device)[:, None]
+    rank = torch.arange(size, dtype=small, device=elevated.device)[:, None].repeat(1, elevated.shape[1])
     for i in range(size - 1):
-        less = rest[i] < rest[i + 1 :]
-        counts = less.view(small) if small == torch.int8 else less.to(small)
-        rank[i + 1 :] -= counts
-        for row in counts:
+        less = (rest[i] < rest[i + 1 :]).to(small)
+        rank[i + 1 :] -= less
+        for row in less:
             rank[i] += row
-    shift = (rank < 0).to(small) - (rank >= size).to(small)
-    torch.add(rank, shift, alpha=size, out=out.rank)
-    moved = shift.to(base.dtype)
-    torch.add(base, moved, out=out.base)
-    ordered = _descending(list((rest - moved).unbind(0)))
-    torch.sub(ordered[-1], ordered[0], out=out.weights[0]).add_(1.0)
-    for k in range(1, size):
-        torch.sub(ordered[size - 1 - k], ordered[size - k], out=out.weights[k])
-
-
-def _descending(rows: list[Tensor]) -> list[Tensor]:
-    """Rows sorted at each place, the largest first: by comparing neighbours, whole rows at a time."""
-    for last in range(len(rows) - 1, 0, -1):
-        for i in range(last):
-            rows[i], rows[i + 1] = torch.maximum(rows[i], rows[i + 1]), torch.minimum(rows[i], rows[i + 1])
-    return rows
+    rank += excess.to(small)
+    under, over = rank < 0, rank >= size
+    shift = under.to(small) - over.to(small)
+    rank += shift * size
+    base += shift
+    rest -= shift
+    place = rank.long()
+    ordered = torch.empty_like(rest).scatter_(0, place, rest)
+    weights = torch.empty_like(rest)
+    weights[0] = 1.0 + ordered[-1] - ordered[0]
+    weights[1:] = (ordered[:-1] - ordered[1:]).flip(0)
+    return Simplices(base, place, weights)
 
 
 class Keys(NamedTuple):
@@ -122,18 +104,8 @@ def encode(base: Tensor) -> Keys:
     stride = torch.tensor([*strides, 0], dtype=torch.int64, device=base.device)
     first = torch.zeros(base.shape[1], dtype=torch.int64, device=base.device)
     for i in range(len(extents)):
-        first.add_((base[i] - low[i]).long(), alpha=strides[i])
+        first += (base[i] - low[i]).long() * stride[i]
     return Keys(first, stride, capacity)
-
-
-def _falls(strides: Tensor, rank: Tensor) -> Tensor:
-    """(d + 1, N) int64: row r is the stride of the coordinate that has rank r, which falls next but d - r."""
-    falls = torch.empty(rank.shape, dtype=torch.int64, device=rank.device)
-    step = rank.shape[1] if rank.device.type != "cpu" else CHUNK
-    for first in range(0, rank.shape[1], step):
-        part = rank[:, first : first + step].long()
-        falls[:, first : first + step].scatter_(0, part, strides[:, None].expand_as(part))
-    return falls
 
 
 def ordered(keys: Tensor, capacity: int) -> tuple[Tensor, Tensor]:
@@ -160,22 +132,6 @@ def find(table: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     return place, table[place] == queries
 
 
-def _sums(index: Tensor, weights: Tensor, starts: Tensor, rows: Tensor) -> Tensor:
-    """Weighted sums of `rows`: sum i takes rows index[starts[i]] .. index[starts[i + 1] - 1]."""
-    return embedding_bag(index, rows, starts, mode="sum", per_sample_weights=weights, include_last_offset=True)
-
-
-class Blur(NamedTuple):
-    """One direction of the blur: half of each vertex and a quarter of each of its two neighbours that exist."""
-
-    taken: Tensor
-    """int32: vertices that are added up, one after another; the last one, M, is always 0."""
-    weights: Tensor
-    """float32: what of them is taken."""
-    starts: Tensor
-    """(M + 2,) int32: where those of each vertex begin, and the end."""
-
-
 class Lattice:
     """A Gaussian filter of unit standard deviation over N points, built once, for any number of values.
 
@@ -190,11 +146,12 @@ class Lattice:
         elevated = elevation(d).to(features) @ features.T
         base, rank, weights = enclose(elevated)
         keys = encode(base)
-        del base, elevated
+        turns = torch.empty_like(rank).scatter_(0, rank, keys.strides[:, None].expand(d + 1, n))
+        del base, rank, elevated
         self.points, self.corners = n, d + 1
-        self._connect(keys, _falls(keys.strides, rank), weights)
+        self._connect(keys, turns, weights)
 
-    def _connect(self, keys: Keys, falls: Tensor, weights: Tensor) -> None:
+    def _connect(self, keys: Keys, turns: Tensor, weights: Tensor) -> None:
         """Vertices of each class, who gives to them (rows of the splat) and who reads them (columns of the slice)."""
         n, corners, device = self.points, self.corners, weights.device
         slices = torch.empty(corners, n, dtype=torch.int32, device=device)
@@ -203,7 +160,7 @@ class Lattice:
         starts, tables, count, key = [], [], 0, keys.first
         for k in range(corners):
             if k:
-                key = key - falls[corners - k]
+                key = key - turns[corners - k]
             values, index = ordered(key, keys.capacity)
             new = torch.ones(n, dtype=torch.bool, device=device)
             torch.ne(values[1:], values[:-1], out=new[1:])
@@ -218,35 +175,29 @@ class Lattice:
         end = torch.tensor([n * corners], device=device)
         self.splat_starts = torch.cat([*starts, end, end]).int()
         self.slice_index, self.slice_weights = slices.T.contiguous(), weights.T.contiguous()
-        self.blurs = [self._neighbours(tables, keys.strides, j) for j in range(corners)]
+        self.blur_index = [self._neighbours(tables, keys.strides, j) for j in range(corners)]
+        self.blur_weights = torch.tensor([0.5, 0.25, 0.25], device=device).repeat(count + 1, 1)
 
-    def _neighbours(self, tables: list[Tensor], strides: Tensor, j: int) -> Blur:
-        """Direction j. One step raises all coordinates by 1 but j, which falls by d: from class k to k + 1, d to 0."""
-        corners, total, device = self.corners, self.vertices, strides.device
+    def _neighbours(self, tables: list[Tensor], strides: Tensor, j: int) -> Tensor:
+        """(M + 1, 3) int32: each vertex, the next one and the one before in direction j; M (always 0) for missing ones.
+
+        One step raises all coordinates by 1 but j, which falls by d: from class k to k + 1, and from d back to 0.
+        """
+        corners, total = self.corners, self.vertices
+        index = torch.full((total + 1, 3), total, dtype=torch.int32, device=strides.device)
+        index[:, 0] = torch.arange(total + 1, device=strides.device)
         offsets = np.cumsum([0, *(len(table) for table in tables)])
-        before, after = [], []
         for k in range(corners):
-            up = (k + 1) % corners
-            step = -strides[j] if up else strides.sum() - strides[j]
-            place, there = find(tables[up], tables[k] + step)
+            after = (k + 1) % corners
+            step = -strides[j] if after else strides.sum() - strides[j]
+            place, there = find(tables[after], tables[k] + step)
             own = there.nonzero().squeeze(1)
-            after.append(place[own] + int(offsets[up]))
-            before.append(own + int(offsets[k]))
-        lower, upper = torch.cat(before), torch.cat(after)
-        counts = torch.ones(total + 1, dtype=torch.int32, device=device)
-        counts[lower] += 1
-        nexts = counts - 1
-        counts[upper] += 1
-        starts = torch.zeros(total + 2, dtype=torch.int32, device=device)
-        torch.cumsum(counts, 0, dtype=torch.int32, out=starts[1:])
-        taken = torch.empty(total + 1 + 2 * len(lower), dtype=torch.int32, device=device)
-        weights = torch.full((len(taken),), 0.25, device=device)
-        own_place = starts[:-1].long()
-        taken[own_place] = torch.arange(total + 1, dtype=torch.int32, device=device)
-        weights[own_place] = 0.5
-        taken[own_place[lower] + 1] = upper.int()
-        taken[own_place[upper] + 1 + nexts[upper]] = lower.int()
-        return Blur(taken, weights, starts)
+            other = place[own]
+            own += int(offsets[k])
+            other += int(offsets[after])
+            index[own, 1] = other.int()
+            index[other, 2] = own.int()
+        return index
 
     def scale(self, factors: Tensor) -> None:
         """Multiply what each of the (N,) points gives and reads: filter becomes diag(f) filter diag(f)."""
@@ -255,9 +206,12 @@ class Lattice:
 
     def splat_blur(self, values: Tensor, backward: bool = False) -> Tensor:
         """(N, K) contiguous values of points -> (M + 1, K) values of vertices; directions last to first if asked."""
-        vertices = _sums(self.splat_index, self.splat_weights, self.splat_starts, values)
-        for blur in reversed(self.blurs) if backward else self.blurs:
-            vertices = _sums(blur.taken, blur.weights, blur.starts, vertices)
+        vertices = embedding_bag(
+            self.splat_index, values, self.splat_starts, mode="sum",
+            per_sample_weights=self.splat_weights, include_last_offset=True,
+        )  # fmt: skip
+        for index in reversed(self.blur_index) if backward else self.blur_index:
+            vertices = embedding_bag(index, vertices, mode="sum", per_sample_weights=self.blur_weights)
         return vertices
 
     def slice(self, vertices: Tensor, first: int = 0, last: int | None = None) -> Tensor:
