@@ -11,7 +11,8 @@ from torch import Tensor
 from decoupe.errors import Fault
 from decoupe.methods.layer_disposal import losses
 from decoupe.methods.layer_disposal.config import PRESETS, Config
-from decoupe.methods.layer_disposal.room import DiscriminatorPhase, GeneratorPhase, LayerDisposal, PixelPhase
+from decoupe.methods.layer_disposal.phases import DiscriminatorPhase, GeneratorPhase, PixelPhase
+from decoupe.methods.layer_disposal.room import LayerDisposal
 from decoupe.methods.room import Batch, DataSpec, Draw, to_unit
 from tests.tiny import TINY, photos
 

@@ -12,7 +12,8 @@ from benchmarks.redraw_step import measure
 from decoupe.errors import Fault
 from decoupe.methods.redraw.config import Config
 from decoupe.methods.redraw.networks import MaskNetwork, RegionGenerator, SelfAttention, sides, split
-from decoupe.methods.redraw.room import Redraw, Redrawn
+from decoupe.methods.redraw.phases import Redrawn
+from decoupe.methods.redraw.room import Redraw
 from decoupe.methods.room import Batch, DataSpec, Draw, to_unit
 from decoupe.nn.instance import ConditionalInstanceNorm2d, InstanceNorm2d, normalise
 from tests.tiny import TINY, photos
