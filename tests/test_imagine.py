@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,16 @@ def test_draws_depend_on_the_seed_and_on_where_they_start(run: Path, tmp_path: P
         assert done["n"] == 6 and done["observed"] == []
     a, b, c, d = (_images(tmp_path / name) for name in "abcd")
     assert np.array_equal(a, b) and not np.array_equal(a, c) and not np.array_equal(a, d)
+
+
+def test_masks_have_the_colours_that_were_chosen(run: Path, tmp_path: Path) -> None:
+    named = Run.open(shutil.copytree(run, tmp_path / "run"))
+    named.set_names(named.names, colours=["#c0ffee"] * len(named.names))
+    imagine(named.path, tmp_path / "out", 2)
+    with Image.open(tmp_path / "out/masks/000000.png") as mask:
+        assert (mask.getpalette() or [])[:3] == [0xC0, 0xFF, 0xEE]
+    with Image.open(tmp_path / "out/overview.png") as overview:
+        assert (np.asarray(overview) == (0xC0, 0xFF, 0xEE)).all(2).any()
 
 
 def test_a_given_mask_is_the_mask_of_every_pair(run: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from decoupe.data.decode import MAX_PIXELS, BadImage, read_image
 from decoupe.data.sources import find
+from decoupe.engine.files import write_atomic
 from decoupe.errors import Fault
 from decoupe.export.jobs import Job, names_of
 from decoupe.pipeline import Decoded, Pipeline
@@ -98,9 +99,9 @@ def count(
     Raises:
         Fault: no image could be read, or the run finds no things.
     """
-    from decoupe.segment import _model
+    from decoupe.model import loaded
 
-    model, items = _model(run), find(source)
+    model, items = loaded(run), find(source)
     tallies, problems = [], []
     for done, (item, name) in enumerate(zip(items, names_of(source, items), strict=True), start=1):
         try:
@@ -116,10 +117,7 @@ def count(
         "total": sum(tally.count for tally in tallies), "run": model.run.path.name,
     }  # fmt: skip
     if out is not None:
-        try:
-            Path(out).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise Fault(f"to write {out}", error.strerror or str(error), "choose another place") from error
+        write_atomic(Path(out), (json.dumps(content, indent=1) + "\n").encode())
     return content
 
 

@@ -57,7 +57,9 @@ def embed(
     out = Path(out)
     if out.suffix != ".npz":
         raise UsageFault("--out FILE.npz", repr(str(out)), "give it the ending .npz")
-    model = _model(run)
+    from decoupe.model import loaded
+
+    model = loaded(run)
     kinds = _kinds(model, kind)
     items = find(source)
     _check_out(out, source, items)
@@ -86,14 +88,6 @@ def embed(
         "seconds": round(seconds, 3),
         "images_per_s": round(len(kept) / max(seconds, 1e-9), 2),
     }
-
-
-def _model(run: Any) -> Model:
-    from decoupe.engine.runfolder import Run
-    from decoupe.model import load
-
-    loaded: Model = load(run) if isinstance(run, str | Path | Run) else run
-    return loaded
 
 
 def _check_out(out: Path, source: Any, items: Sequence[Item]) -> None:

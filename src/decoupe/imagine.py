@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as pillow
 
 from decoupe.data.decode import read_mask
 from decoupe.engine.files import write_atomic
 from decoupe.errors import Fault, UsageFault
-from decoupe.export.palette import Colour, colours
-from decoupe.export.png import encode_labels
+from decoupe.export.palette import Colour, chosen
+from decoupe.export.png import encode_labels, encode_pixels
 from decoupe.types import VOID
 
 if TYPE_CHECKING:
@@ -47,7 +45,9 @@ def imagine(
 
     Returns {"out", "n", "observed", "classes"}. Fault if the run cannot imagine, or `out` holds something already.
     """
-    model = _model(run)
+    from decoupe.model import loaded
+
+    model = loaded(run)
     room = _room(model)
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -57,19 +57,20 @@ def imagine(
     given = None if mask is None else _mask(Path(mask), room)
     seen = _seen(room, given, tags)
     names = room.regions
+    palette = chosen(names, model.run.colours)
     shown: list[tuple[NDArray[np.uint8], NDArray[np.int64]]] = []
     for name in ("images", "masks"):
         (out / name).mkdir(parents=True, exist_ok=True)
     for done, (square, found) in enumerate(_pairs(room, n, seen, start, walk, seed)):
         labels = found if given is None else given
         _write(out / "images" / f"{done:06d}", square)
-        write_atomic(out / "masks" / f"{done:06d}.png", encode_labels(labels, names, colours(names)))
+        write_atomic(out / "masks" / f"{done:06d}.png", encode_labels(labels, names, palette))
         if len(shown) < SHOWN:
             shown.append((square, labels))
         if progress is not None:
             progress(done + 1, n)
     (out / "classes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
-    write_atomic(out / "overview.png", overview(shown, colours(names)))
+    write_atomic(out / "overview.png", overview(shown, palette))
     observed = [name for name, value in (("tags", tags), ("mask", mask)) if value is not None]
     return {"out": str(out), "n": n, "observed": observed, "classes": list(names)}
 
@@ -82,13 +83,6 @@ def _pairs(
     for images, shares in room.imagine(n, seen, start, walk, seed):
         squares = ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         yield from zip(squares, shares.argmax(1).cpu().numpy(), strict=True)
-
-
-def _model(run: Any) -> Any:
-    from decoupe.engine.runfolder import Run
-    from decoupe.model import load
-
-    return load(run) if isinstance(run, str | Path | Run) else run
 
 
 def _room(model: Any) -> SceneVae:
@@ -135,9 +129,8 @@ def _write(stem: Path, image: NDArray[np.uint8]) -> None:
     if image.shape[2] not in (1, 3):
         np.save(stem.with_name(stem.name + ".npy"), image)
         return
-    file = io.BytesIO()
-    pillow.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(file, "PNG")
-    write_atomic(stem.with_name(stem.name + ".png"), file.getvalue())
+    pixels = image[..., 0] if image.shape[2] == 1 else image
+    write_atomic(stem.with_name(stem.name + ".png"), encode_pixels(pixels, 6))
 
 
 def overview(pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.int64]]], palette: Sequence[Colour]) -> bytes:
@@ -151,6 +144,4 @@ def overview(pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.int64]]], palet
     while len(tiles) % ROW:
         tiles.append(np.full_like(tiles[0], 255))
     rows = [np.concatenate(tiles[i : i + ROW], 1) for i in range(0, len(tiles), ROW)]
-    file = io.BytesIO()
-    pillow.fromarray(np.concatenate(rows).astype(np.uint8)).save(file, "PNG")
-    return file.getvalue()
+    return encode_pixels(np.concatenate(rows).astype(np.uint8), 6)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Selection = Literal["selected", "last"] | int
 
 
-def build_room(room: str, config: dict[str, Any], spec: dict[str, Any], where: str) -> Room:
+def build_room(room: str, config: Any, spec: Any, where: str) -> Room:
     """A room with fresh weights from JSON. Fault on an unknown room, key, type or range, before any allocation."""
     if room not in ROOMS:
         raise Fault(f"a room of this version in {where}", repr(room)[:60], f"known are {', '.join(ROOMS)}")
@@ -84,7 +84,7 @@ class Model:
     def __init__(self, run: Run, selection: Selection = "selected", device: str | None = None) -> None:
         tensors, _ = load_tensors(_weights_file(run, selection))
         self.run, self.selection = run, selection
-        self.room = build_room(run.info["room"], run.info["config"], run.info["spec"], f"{run.path}/run.json")
+        self.room = build_room(run.info["room"], run.info.get("config"), run.info.get("spec"), f"{run.path}/run.json")
         self.spec = self.room.spec
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._missing = self._fill(tensors)
@@ -96,7 +96,7 @@ class Model:
         given = run.names if named else own
         self.names: tuple[str, ...] = tuple(given[group[0]] for group in self.groups)
         """One name per region that `segment` returns (merged regions count once)."""
-        picked = run.colours if named else ()
+        picked = run.colours if named and len(run.colours) == len(own) else ()
         self.colours: tuple[str, ...] = tuple(picked[group[0]] for group in self.groups) if picked else ()
         """Of each of `names` the colour "#rrggbb" that a person chose, or ""; () where none was chosen."""
         self.crf = self.room.crf
@@ -241,3 +241,9 @@ def load(run: str | Path | Run, selection: Selection = "selected", device: str |
 
         run = fetched(run)
     return Model(run if isinstance(run, Run) else Run.open(run), selection, device)
+
+
+def loaded(run: Any) -> Model:
+    """The model of a run or of its path; what is no path and no run is taken for a model and returned as it is."""
+    model: Model = load(run) if isinstance(run, str | Path | Run) else run
+    return model

@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     from decoupe.tiling import Tiler, Tiles
 
 
-def _model(run: Any) -> Model:
-    from decoupe.engine.runfolder import Run
-    from decoupe.model import load
-
-    loaded: Model = load(run) if isinstance(run, str | Path | Run) else run
-    return loaded
-
-
 def _geo_of(items: Sequence[Item]) -> Callable[[str], Geo | None]:
     """Reads the pixel size and georeference of the photo with a key."""
     by_key: dict[str, Item] = {}
@@ -50,18 +42,20 @@ def _geo_of(items: Sequence[Item]) -> Callable[[str], Geo | None]:
 
 def _stamp(model: Model, crf: Settings | None, tiles: Tiles | None) -> dict[str, Any]:
     files = model.run.info.get("files", {})
-    given = ({} if crf is None else {"crf": asdict(crf)}) | ({} if tiles is None else {"tiles": asdict(tiles)})
-    return (
-        given
-        | {
-            "room": model.run.info.get("room"),
-            "weights": files.get("weights.safetensors"),
-            "selection": str(model.selection),
-            "names": list(model.names),
-            "merge": model.run.merges,
-        }
-        | ({"colours": list(model.colours)} if any(model.colours) else {})
-    )
+    stamp = {
+        "room": model.run.info.get("room"),
+        "weights": files.get("weights.safetensors"),
+        "selection": str(model.selection),
+        "names": list(model.names),
+        "merge": model.run.merges,
+    }
+    if crf is not None:
+        stamp["crf"] = asdict(crf)
+    if tiles is not None:
+        stamp["tiles"] = asdict(tiles)
+    if any(model.colours):
+        stamp["colours"] = list(model.colours)
+    return stamp
 
 
 def segment(
@@ -95,11 +89,12 @@ def segment(
     """
     wanted = choose(formats)
     from decoupe.crf.regions import asked
+    from decoupe.model import loaded
 
     settings, tiles, out = asked(crf), choose_tiles(tile, overlap), Path(out)
     items = find(source)
     check_out(out, items)
-    model = _model(run)
+    model = loaded(run)
     if crf is None and tiles is None:
         settings = asked(getattr(model, "crf", None))
     if any(FORMATS[name].LAYERS for name in wanted):

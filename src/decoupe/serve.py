@@ -35,7 +35,7 @@ from decoupe.data.paths import inside
 from decoupe.errors import Fault
 from decoupe.export.base import Place, Record
 from decoupe.export.labelstudio import LOCAL, LabelStudioPolygonsWriter, LabelStudioWriter
-from decoupe.export.palette import colours
+from decoupe.export.palette import chosen
 
 if TYPE_CHECKING:
     from decoupe.model import Model
@@ -127,7 +127,7 @@ class Backend:
     def __init__(self, model: Model, images: Path) -> None:
         self.model, self.images = model, images
         self.version = f"decoupe-{model.run.path.resolve().name}"
-        self._place = Place(images, model.names, colours(model.names))
+        self._place = Place(images, model.names, chosen(model.names, model.colours))
 
     def answer(self, path: str, content: Any) -> dict[str, Any]:
         """The JSON of one route. Refusal where there is none, or on content that is no request."""

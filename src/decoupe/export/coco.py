@@ -7,10 +7,11 @@ Category ids are the label values of `png` where region 0 is the background, els
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, TextIO
 
 from decoupe.export import rle
-from decoupe.export.base import Segmented, Writer
+from decoupe.export.base import Record, Segmented, Writer
 from decoupe.export.palette import is_background
 from decoupe.export.parts import category, parts
 from decoupe.types import Image
@@ -29,6 +30,29 @@ def instances(regions: Segmented) -> list[list[Any]]:
     return found
 
 
+def fill(
+    file: TextIO, kinds: Sequence[dict[str, Any]], records: Iterable[Record], annotations: Iterable[dict[str, Any]]
+) -> None:
+    """Write a file of COCO's layout: categories, the images of `records`, annotations; the last two one per line."""
+    file.write('{"info": {"description": "regions found by decoupe"}, "licenses": [],\n')
+    file.write(f'"categories": {json.dumps(kinds)},\n"images": [')
+    _lines(
+        file,
+        (
+            {"id": number, "file_name": record.name, "width": record.size[1], "height": record.size[0]}
+            for number, record in enumerate(records, start=1)
+        ),
+    )
+    file.write('],\n"annotations": [')
+    _lines(file, annotations)
+    file.write("]}\n")
+
+
+def _lines(file: TextIO, rows: Iterable[dict[str, Any]]) -> None:
+    for number, row in enumerate(rows):
+        file.write(("," if number else "") + "\n" + json.dumps(row))
+
+
 class CocoWriter(Writer):
     """`coco.json`."""
 
@@ -42,35 +66,27 @@ class CocoWriter(Writer):
 
     def close(self) -> None:
         """Write coco.json, streaming over the records."""
-        with self.place.stream("coco.json") as file:
-            self._fill(file)
-
-    def _fill(self, file: TextIO) -> None:
         names = self.place.names
         kinds = [
             {"id": category(region, names), "name": name, "supercategory": "region"}
             for region, name in enumerate(names)
             if not is_background(name)
         ]
-        file.write('{"info": {"description": "regions found by decoupe"}, "licenses": [],\n')
-        file.write(f'"categories": {json.dumps(kinds)},\n"images": [')
-        for number, record in enumerate(self.place.records(self.NAME), start=1):
-            image = {"id": number, "file_name": record.name, "width": record.size[1], "height": record.size[0]}
-            file.write(("," if number > 1 else "") + "\n" + json.dumps(image))
-        file.write('],\n"annotations": [')
+        with self.place.stream("coco.json") as file:
+            fill(file, kinds, self.place.records(self.NAME), self._annotations())
+
+    def _annotations(self) -> Iterator[dict[str, Any]]:
         count = 0
         for number, record in enumerate(self.place.records(self.NAME), start=1):
             for region, text, area, x, y, width, height, score in record.content:
                 count += 1
-                annotation = {
+                yield {
                     "id": count,
                     "image_id": number,
-                    "category_id": category(region, names),
+                    "category_id": category(region, self.place.names),
                     "segmentation": {"size": list(record.size), "counts": text},
                     "area": area,
                     "bbox": [x, y, width, height],
                     "score": score,
                     "iscrowd": 0,
                 }
-                file.write(("," if count > 1 else "") + "\n" + json.dumps(annotation))
-        file.write("]}\n")

@@ -48,10 +48,10 @@ def check_out(out: Path, items: Sequence[Item]) -> None:
 
 def names_of(source: Any, items: Sequence[Item]) -> list[str]:
     """Of each item, its file name as users know it: relative to their folder where it is in one, never absolute."""
-    root = Path(source) if isinstance(source, str | Path) else None
+    root = Path(source) if isinstance(source, str | Path) and Path(source).is_dir() else None
     names = []
     for item in items:
-        if root is not None and root.is_dir() and item.path.is_relative_to(root):
+        if root is not None and item.path.is_relative_to(root):
             name = item.path.relative_to(root).as_posix()
         else:
             name = item.key + item.path.suffix

@@ -6,7 +6,6 @@ are cut to their box; an absent region has an empty layer of one pixel. The firs
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
@@ -19,6 +18,7 @@ from decoupe.export import markup
 from decoupe.export.archive import pack
 from decoupe.export.base import AnyLabels, Segmented, Writer
 from decoupe.export.overlay import as_rgb
+from decoupe.export.png import encode_pixels
 from decoupe.types import Image
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -32,7 +32,7 @@ def encode_ora(image: Image, labels: AnyLabels, names: Sequence[str]) -> bytes:
     layers, files = [], []
     for index, (pixels, y, x) in enumerate(_layers(photo, labels, len(names))):
         source = f"data/layer{index:03d}.png"
-        files.append((source, _png(pixels)))
+        files.append((source, encode_pixels(pixels)))
         attributes: dict[str, str | int] = {"name": names[index], "src": source, "x": x, "y": y}
         shown = {"opacity": "1.0", "visibility": "visible", "composite-op": "svg:src-over"}
         layers.append("    " + markup.tag("layer", {**attributes, **shown}) + "\n")
@@ -42,7 +42,10 @@ def encode_ora(image: Image, labels: AnyLabels, names: Sequence[str]) -> bytes:
     thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
     opaque = np.dstack((photo, np.full((height, width), 255, np.uint8)))
     fixed = [("mimetype", b"image/openraster"), ("stack.xml", (DECLARATION + stack).encode())]
-    last = [("mergedimage.png", _png(opaque)), ("Thumbnails/thumbnail.png", _png(np.asarray(thumbnail)))]
+    last = [
+        ("mergedimage.png", encode_pixels(opaque)),
+        ("Thumbnails/thumbnail.png", encode_pixels(np.asarray(thumbnail))),
+    ]
     return pack([*fixed, *files, *last], stored=True)
 
 
@@ -55,12 +58,6 @@ def _layers(photo: NDArray[np.uint8], labels: AnyLabels, count: int) -> Iterator
         mask = labels[box] == region
         colours = np.where(mask[..., None], photo[box], 0)
         yield np.dstack((colours, 255 * mask)).astype(np.uint8), int(box[0].start), int(box[1].start)
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Pillow.fromarray(pixels).save(buffer, "PNG", compress_level=3)
-    return buffer.getvalue()
 
 
 class OraWriter(Writer):

@@ -6,21 +6,20 @@ background is stuff, one segment. Category ids are those of `coco`; the backgrou
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Sequence
-from typing import Any, ClassVar, TextIO
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 from scipy import ndimage
 
 from decoupe.errors import Fault
 from decoupe.export.base import AnyLabels, Segmented, Writer
+from decoupe.export.coco import fill
 from decoupe.export.measures import NEIGHBOURS
-from decoupe.export.palette import colours, is_background
+from decoupe.export.palette import is_background
 from decoupe.export.parts import category
+from decoupe.export.png import encode_pixels
 from decoupe.types import Image
 
 MOST = (1 << 24) - 1
@@ -58,10 +57,7 @@ def segments(labels: AnyLabels, names: Sequence[str]) -> tuple[NDArray[np.int32]
 
 def encode_ids(ids: NDArray[np.int32]) -> bytes:
     """PNG of segment ids as colours."""
-    pixels = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], 2).astype(np.uint8)
-    buffer = io.BytesIO()
-    Pillow.fromarray(pixels).save(buffer, "PNG", compress_level=3)
-    return buffer.getvalue()
+    return encode_pixels(np.stack([ids & 255, ids >> 8 & 255, ids >> 16], 2).astype(np.uint8))
 
 
 class PanopticWriter(Writer):
@@ -79,10 +75,6 @@ class PanopticWriter(Writer):
 
     def close(self) -> None:
         """Write coco.panoptic.json, streaming over the records."""
-        with self.place.stream("coco.panoptic.json") as file:
-            self._fill(file)
-
-    def _fill(self, file: TextIO) -> None:
         names = self.place.names
         kinds = [
             {
@@ -92,19 +84,16 @@ class PanopticWriter(Writer):
                 "isthing": int(not is_background(name)),
                 "color": list(colour),
             }
-            for region, (name, colour) in enumerate(zip(names, colours(names), strict=True))
+            for region, (name, colour) in enumerate(zip(names, self.place.colours, strict=True))
         ]
-        file.write('{"info": {"description": "regions found by decoupe"}, "licenses": [],\n')
-        file.write(f'"categories": {json.dumps(kinds)},\n"images": [')
-        for number, record in enumerate(self.place.records(self.NAME), start=1):
-            image = {"id": number, "file_name": record.name, "width": record.size[1], "height": record.size[0]}
-            file.write(("," if number > 1 else "") + "\n" + json.dumps(image))
-        file.write('],\n"annotations": [')
+        with self.place.stream("coco.panoptic.json") as file:
+            fill(file, kinds, self.place.records(self.NAME), self._annotations())
+
+    def _annotations(self) -> Iterator[dict[str, Any]]:
+        names = self.place.names
         for number, record in enumerate(self.place.records(self.NAME), start=1):
             infos = [
                 {"id": id_, "category_id": kind_of(region, names), "area": area, "bbox": box, "iscrowd": 0}
                 for id_, region, area, *box in record.content["segments"]
             ]
-            annotation = {"image_id": number, "file_name": record.key + ".png", "segments_info": infos}
-            file.write(("," if number > 1 else "") + "\n" + json.dumps(annotation))
-        file.write("]}\n")
+            yield {"image_id": number, "file_name": record.key + ".png", "segments_info": infos}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import zlib
@@ -59,6 +60,15 @@ def encode_indexed(labels: AnyLabels, colours: Sequence[Colour], text: bytes | N
             _chunk(b"IEND", b""),
         ]
     )
+
+
+def encode_pixels(pixels: NDArray[np.uint8], level: int = 3) -> bytes:
+    """PNG of (H, W), (H, W, 3) or (H, W, 4) pixels: grey, RGB, or RGBA not premultiplied; level: of zlib, 0 to 9."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=level)
+    return buffer.getvalue()
 
 
 def _deflated(labels: AnyLabels, bits: int) -> Iterator[bytes]:

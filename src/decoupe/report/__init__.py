@@ -15,7 +15,7 @@ from markupsafe import Markup
 from decoupe.engine.files import write_atomic
 from decoupe.engine.runfolder import Run
 from decoupe.errors import Fault
-from decoupe.export.palette import colours, is_background
+from decoupe.export.palette import Colour, chosen, is_background
 from decoupe.report import charts, story
 from decoupe.report.montage import TITLE, montage
 from decoupe.report.photos import Gallery, gallery
@@ -57,7 +57,7 @@ def render(run: Run) -> str:
     """The page as text."""
     rows, results = run.metrics(), _results(run)
     scores = tables(run, results)
-    names, photos = _photos(run, results)
+    names, palette, photos = _photos(run, results)
     shares = photos.shares or _areas(run, rows)
     told = story.verdict(run, names, shares, scores)
     sentence, events = story.health(run, rows)
@@ -72,7 +72,7 @@ def render(run: Run) -> str:
         style=Markup(style),
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'",
         verdict=told,
-        regions=_legend(names, shares),
+        regions=_legend(names, palette, shares),
         photos=photos,
         scores=scores,
         losses=_losses(rows),
@@ -95,21 +95,24 @@ def _results(run: Run) -> list[tuple[str, dict[str, Any]]]:
         return []
 
 
-def _photos(run: Run, results: list[tuple[str, dict[str, Any]]]) -> tuple[tuple[str, ...], Gallery]:
-    """Region names and the photos; without weights, the names alone."""
+def _photos(run: Run, results: list[tuple[str, dict[str, Any]]]) -> tuple[tuple[str, ...], tuple[Colour, ...], Gallery]:
+    """Names and colours of the regions, and the photos; without weights no photos."""
     from decoupe.model import load
 
     try:
         model = load(run, device="cpu")
     except Fault as fault:
         known = run.names if "names.json" in run.info.get("files", {}) else ()
-        return known, Gallery(problem=f"There are no masks to show yet: {fault.got}.")
+        palette = chosen(known, run.colours if known and len(run.colours) == len(known) else ())
+        return known, palette, Gallery(problem=f"There are no masks to show yet: {fault.got}.")
+    palette = chosen(model.names, model.colours)
     source = (run.info.get("settings") or {}).get("images")
     if source is None:
-        return model.names, Gallery(problem="The run does not say which photos it was trained on, so none are shown.")
+        untold = "The run does not say which photos it was trained on, so none are shown."
+        return model.names, palette, Gallery(problem=untold)
     shown = gallery(model, source, results)
     crops = [] if shown.problem else montage(model, source, (run.info.get("settings") or {}).get("split"))
-    return model.names, replace(shown, groups=[*shown.groups, *([(TITLE, crops)] if crops else [])])
+    return model.names, palette, replace(shown, groups=[*shown.groups, *([(TITLE, crops)] if crops else [])])
 
 
 def _areas(run: Run, rows: list[dict[str, Any]]) -> tuple[float, ...]:
@@ -118,7 +121,7 @@ def _areas(run: Run, rows: list[dict[str, Any]]) -> tuple[float, ...]:
     return next((tuple(row["areas"]["hard"]) for row in rows if row.get("areas") and row["images"] == chosen), ())
 
 
-def _legend(names: tuple[str, ...], known: Sequence[float]) -> list[dict[str, Any]]:
+def _legend(names: tuple[str, ...], palette: tuple[Colour, ...], known: Sequence[float]) -> list[dict[str, Any]]:
     shares = list(known) if len(known) == len(names) else [None] * len(names)
     return [
         {
@@ -127,7 +130,7 @@ def _legend(names: tuple[str, ...], known: Sequence[float]) -> list[dict[str, An
             "tinted": not is_background(name),
             "share": share,
         }
-        for name, colour, share in zip(names, colours(names), shares, strict=True)
+        for name, colour, share in zip(names, palette, shares, strict=True)
     ]
 
 

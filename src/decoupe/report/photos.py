@@ -20,7 +20,7 @@ from decoupe.data.sources import find
 from decoupe.errors import Fault
 from decoupe.export.base import AnyLabels
 from decoupe.export.overlay import TINT, as_rgb, paint
-from decoupe.export.palette import colours, is_background
+from decoupe.export.palette import Colour, chosen, colours, is_background
 from decoupe.export.upsample import Upsampled
 from decoupe.methods.room import to_unit
 from decoupe.types import VOID, Image
@@ -111,12 +111,14 @@ def _pane(title: str, image: NDArray[np.uint8], alt: str) -> Pane:
     return Pane(title, _uri(image), alt, (image.shape[1], image.shape[0]))
 
 
-def _cut(image: NDArray[np.uint8], labels: AnyLabels, names: Sequence[str]) -> NDArray[np.uint8]:
+def _cut(
+    image: NDArray[np.uint8], labels: AnyLabels, names: Sequence[str], palette: Sequence[Colour]
+) -> NDArray[np.uint8]:
     """`image` with its background grey and dark, a single object in its own colours, several regions tinted."""
     behind = np.asarray([is_background(name) for name in names])[labels]
     grey = np.asarray(Pillow.fromarray(image).convert("L"), np.float32)[..., None] * 0.5 + 20
     shown = np.where(behind[..., None], grey, image).astype(np.uint8)
-    return paint(shown, labels, names, colours(names), TINT if len(names) > 2 else 0.0)
+    return paint(shown, labels, names, palette, TINT if len(names) > 2 else 0.0)
 
 
 def _card(model: Model, pick: _Pick, label: str) -> Card:
@@ -134,7 +136,7 @@ def _card(model: Model, pick: _Pick, label: str) -> Card:
         *_steps(model, image, small, pick.name),
         _pane(
             "found",
-            _cut(small, labels, model.names),
+            _cut(small, labels, model.names, chosen(model.names, model.colours)),
             f"{pick.name}: regions found: {told}",
         ),
     ]
@@ -151,6 +153,8 @@ def _steps(model: Model, image: Image, small: NDArray[np.uint8], name: str) -> l
     """What the method has to show on the way to its masks."""
     with torch.inference_mode():
         found = model.room.steps(to_unit(model.square(image)[None], model.device))
+    regions, picked = model.room.regions, model.run.colours
+    palette = chosen(regions, picked if len(picked) == len(regions) else ())
     panes = []
     for title, labels in found.items():
         cells = labels[0].cpu().numpy()
@@ -158,7 +162,7 @@ def _steps(model: Model, image: Image, small: NDArray[np.uint8], name: str) -> l
             ((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(small.shape, cells.shape, strict=False)
         )
         there = cells[rows][:, columns]
-        painted = _cut(small, np.where(there == VOID, 0, there), model.room.regions)
+        painted = _cut(small, np.where(there == VOID, 0, there), regions, palette)
         painted[there == VOID] = (painted[there == VOID] * 0.35 + 0.65 * 128).astype(np.uint8)
         panes.append(_pane(title, painted, f"{name}: {title}"))
     return panes
@@ -173,7 +177,7 @@ def _truth(pick: _Pick, small: NDArray[np.uint8], image: Image) -> Pane:
     classes = int(truth[~void].max(initial=1)) + 1
     names = ("background", *(f"class {i}" for i in range(1, classes)))
     truth = np.where(void, 0, truth)
-    painted = _cut(small, truth, names)
+    painted = _cut(small, truth, names, colours(names))
     painted[void] = (painted[void] * 0.35 + 0.65 * 128).astype(np.uint8)
     return _pane("labels", painted, f"{pick.name}: the labels it is scored against")
 
@@ -256,9 +260,9 @@ def gallery(model: Model, source: Any, results: Sequence[tuple[str, dict[str, An
 
 def _gallery(model: Model, picks: list[_Pick], by: str, label: str, shares: tuple[float, ...]) -> Gallery:
     groups = []
-    for title, chosen in _three(picks):
+    for title, three in _three(picks):
         cards = []
-        for pick in chosen:
+        for pick in three:
             try:
                 cards.append(_card(model, pick, label))
             except Fault:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from decoupe.export.overlay import outline
-from decoupe.export.png import SIGNATURE, UP
+from decoupe.export.png import SIGNATURE, UP, encode_pixels
 from decoupe.review.regions import Shown
 
 TINT, DIM = 96, 150
@@ -68,9 +67,7 @@ def cutout(photo: NDArray[np.uint8], inside: NDArray[np.bool_]) -> bytes:
 
 def rgba(layer: NDArray[np.uint8]) -> bytes:
     """PNG of (H, W, 4) uint8, colours not premultiplied."""
-    buffer = io.BytesIO()
-    Pillow.fromarray(layer).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+    return encode_pixels(layer, 1)
 
 
 def crop(photo: NDArray[np.uint8], share: NDArray[np.float32], box: Sequence[float], side: int) -> NDArray[np.uint8]:
