@@ -18,7 +18,6 @@ machine that others use at the same time it is the figure to trust.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import platform
@@ -29,47 +28,17 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image as Pillow
 
+from decoupe.bench.parts import photos, untrained
 from decoupe.data.decode import read_image
 from decoupe.data.sources import find
-from decoupe.model import Model, build_room, load
+from decoupe.model import Model, load
 from decoupe.pipeline import BATCH
 from decoupe.segment import segment
 
 TARGET = 0.8
-
-
-def photos(folder: Path, n: int) -> None:
-    """`n` built-in objects as JPEG."""
-    from decoupe.data.synthetic import object_photos
-
-    for first in range(0, n, 50):
-        images, _ = object_photos(min(50, n - first), seed=0, size=320, first=first)
-        for number, image in enumerate(images, start=first):
-            Pillow.fromarray(image).save(folder / f"photo_{number:05d}.jpg", quality=90)
-
-
-def untrained(folder: Path, size: int) -> Model:
-    """A run of `independence` with default networks and random weights."""
-    from decoupe.engine.runfolder import Run
-    from decoupe.engine.tensors import pack_tensors
-    from decoupe.methods import ROOMS
-
-    config = dataclasses.asdict(ROOMS["independence"].config()(size=size))
-    spec: dict[str, int] = {"channels": 3, "size": size}
-    about: dict[str, Any] = {"room": "independence", "config": config, "spec": spec}
-    room = build_room("independence", config, spec, "the benchmark")
-    room.get_buffer("round").fill_(1)  # the student segments, as in a finished run
-    run = Run.create(folder, "independence")
-    run.commit(status="done", precision="bf16", **about)
-    kept = {k: t for k, t in room.state_dict().items() if k.startswith(tuple(room.inference))}
-    run.write_bytes("weights.safetensors", pack_tensors(kept, about))
-    run.set_names(room.regions)
-    return load(run)
 
 
 def timed(count: int, work: Callable[[], object]) -> tuple[float, float]:
@@ -133,7 +102,6 @@ def main() -> int:
         scratch = Path(name)
         folder = given.images or scratch / "photos"
         if given.images is None:
-            folder.mkdir()
             photos(folder, given.n)
         model = load(given.run) if given.run else untrained(scratch / "run", given.size)
         shape = read_image(find(folder)[0].path).shape

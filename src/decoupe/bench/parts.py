@@ -23,6 +23,8 @@ from decoupe.data.synthetic import object_photos
 
 Work = Mapping[str, Callable[[], object]]
 PHOTOS = 96
+AT_ONCE = 50
+"""Photos made at a time."""
 
 
 def medians(work: Work, rounds: int) -> dict[str, float]:
@@ -104,15 +106,15 @@ def data(folder: Path, rounds: int) -> list[dict[str, Any]]:
     from decoupe.data.decode import read_image
     from decoupe.data.sources import find
 
-    photos = _photos(folder / "photos")
+    paths = photos(folder / "photos")
     caches = iter(range(10**6))
 
     def plain() -> None:
-        for path in photos:
+        for path in paths:
             with Pillow.open(path) as file:
                 np.asarray(file.convert("RGB"))
 
-    reading = medians({"decoupe": lambda: [read_image(path) for path in photos], "pillow": plain}, rounds)
+    reading = medians({"decoupe": lambda: [read_image(path) for path in paths], "pillow": plain}, rounds)
     making = medians(
         {"decoupe": lambda: survey_and_cache(find(folder / "photos"), 64, folder=folder / f"cache-{next(caches)}")},
         max(1, rounds // 2),
@@ -129,8 +131,8 @@ def segment(folder: Path, rounds: int) -> list[dict[str, Any]]:
     from decoupe.pipeline import BATCH
     from decoupe.segment import segment as whole
 
-    photos, model = _photos(folder / "photos"), _untrained(folder / "run")
-    squares = np.stack([model.square(read_image(path)) for path in photos[:BATCH]])
+    paths, model = photos(folder / "photos"), untrained(folder / "run")
+    squares = np.stack([model.square(read_image(path)) for path in paths[:BATCH]])
     outs = iter(range(10**6))
 
     def network() -> None:
@@ -141,7 +143,7 @@ def segment(folder: Path, rounds: int) -> list[dict[str, Any]]:
         {
             "decoupe": lambda: whole(model, folder / "photos", folder / f"masks-{next(outs)}", "png"),
             "network": network,
-            "decoder": lambda: [read_image(path) for path in photos],
+            "decoder": lambda: [read_image(path) for path in paths],
         },
         rounds,
     )
@@ -153,23 +155,25 @@ def segment(folder: Path, rounds: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _photos(folder: Path) -> list[Path]:
-    """`PHOTOS` built-in objects as JPEG of 320 x 320."""
+def photos(folder: Path, n: int = PHOTOS) -> list[Path]:
+    """`n` built-in objects as JPEG of 320 x 320 in a new folder."""
     folder.mkdir()
-    for number, image in enumerate(object_photos(PHOTOS, seed=0, size=320)[0]):
-        Pillow.fromarray(image).save(folder / f"photo_{number:05d}.jpg", quality=90)
+    for first in range(0, n, AT_ONCE):
+        images, _ = object_photos(min(AT_ONCE, n - first), seed=0, size=320, first=first)
+        for number, image in enumerate(images, start=first):
+            Pillow.fromarray(image).save(folder / f"photo_{number:05d}.jpg", quality=90)
     return sorted(folder.iterdir())
 
 
-def _untrained(folder: Path) -> Any:
-    """A run of the room `independence` with default networks and random weights, loaded."""
+def untrained(folder: Path, size: int = 64) -> Any:
+    """A run of the room `independence` with default networks for `size` pixels and random weights, loaded."""
     from decoupe.engine.runfolder import Run
     from decoupe.engine.tensors import pack_tensors
     from decoupe.methods import ROOMS
     from decoupe.model import build_room, load
 
-    spec: dict[str, Any] = {"channels": 3, "size": 64}
-    config = dataclasses.asdict(ROOMS["independence"].config()())
+    spec: dict[str, Any] = {"channels": 3, "size": size}
+    config = dataclasses.asdict(ROOMS["independence"].config()(size=size))
     about: dict[str, Any] = {"room": "independence", "config": config, "spec": spec}
     room = build_room("independence", config, spec, "the benchmark")
     room.get_buffer("round").fill_(1)  # the student segments, as in a finished run
