@@ -253,7 +253,7 @@ def test_two_commands_from_tags_to_named_masks(folder: Path, weights: str) -> No
     model = load(folder / "run")
     assert model.names == ("background", "blue", "red") and model.crf == "sec-test"
     run = Run.open(folder / "run")
-    assert [c.stage for c in run.candidates()] == ["classifier", "sec", "self-training 1"]
+    assert [c.stage for c in run.candidates()] == ["classifier", "sec", "self-training 1", "self-training 2"]
     assert run.info["data"]["tags"].startswith("tags: blue 8, red 8; 4 with none of them")
     page = (folder / "run/report.html").read_text()
     assert all(f"{title}<" in page for title in ("photo", "class maps", "cues", "before the CRF", "found"))
@@ -291,3 +291,19 @@ def test_photos_of_the_tiny_room_are_what_they_were() -> None:
     room, data = build("tags")
     assert data.tags is not None and data.tags.shape == (40, 2) and len(photos(2)) == 2
     assert room.regions == ("background", "bright", "round")
+
+
+def test_masks_are_averaged_with_those_of_the_mirror_image_and_scored_before_that(weights: str) -> None:
+    room, data = room_of(weights)
+    room.done.fill_(2)
+    torch.nn.init.normal_(room.segmenter.score.weight, std=0.5)
+    images = to_unit(data.images[:4])
+    with torch.no_grad():
+        once, mirrored = room.eval().learned(images), room.learned(images.flip(3)).flip(3)
+        both = room.segment(images)
+        torch.testing.assert_close(both, (once + mirrored) / 2)
+        torch.testing.assert_close(both, room.segment(images.flip(3)).flip(3))
+        assert (room.score(images) < 0.999).all()
+        single = room_of(weights, flip=False)[0].eval()
+        single.load_state_dict(room.state_dict())
+        torch.testing.assert_close(single.segment(images), once)

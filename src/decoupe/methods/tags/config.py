@@ -56,7 +56,7 @@ class Config:
     scales: tuple[float, ...] = (1.0,)
     """Sizes of the image whose maps are averaged, relative to `size`."""
     flip: bool = True
-    """Average maps with those of the mirror image."""
+    """Average maps and masks with those of the mirror image."""
     cue: float = 0.5
     """Cells whose map is above this share of its maximum are cues of the class (the text: .2)."""
     ground: Ground = "maps"
@@ -80,7 +80,7 @@ class Config:
     """adamw with a rate that falls along a cosine, or sgd whose rate falls to a tenth three times (the text)."""
     lr: float = 5e-4
     """Its learning rate; sgd gives the last layer ten times as much (its biases twenty times)."""
-    sec_images: int = 3_200
+    sec_images: int = 6_400
     """Images that the segmenter sees with the three losses."""
     seed_weight: float = 1.0
     """Weight of the loss on cues."""
@@ -91,10 +91,10 @@ class Config:
     mirror: bool = True
     """Mirror half of the photos."""
 
-    rounds: int = 1
+    rounds: int = 2
     """Rounds of self-training, which go beyond the text: the segmenter learns its own masks of the training photos,
     with the classes that are not tagged taken out and the CRF applied. 0 = none."""
-    round_images: int = 2_400
+    round_images: int = 4_800
     """Images seen in each."""
     sure: float = 0.6
     """Cells whose target is less probable than this teach nothing there."""

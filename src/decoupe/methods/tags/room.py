@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from decoupe import cam
+from decoupe.distillation import mirrored_mean
+from decoupe.engine.selection import flip_agreement
 from decoupe.errors import Fault
 from decoupe.methods.room import Batch, DataSpec, Room, Stage, TrainingData, to_unit
 from decoupe.methods.tags import cues as making
@@ -226,12 +228,20 @@ class Tags(Room):
             present, found = self.maps(images)
             found = cam.normalised(enlarge(found, height, width))
             return making.as_probabilities(found, (present >= self.thresholds).float())
-        f = losses.probabilities(enlarge(self.segmenter(images).float(), height, width))
+        f = mirrored_mean(self.learned, images) if self.config.flip else self.learned(images)
         if self.config.gate > 0:
             here = (self.presence(images) >= self.config.gate).float()
             f = f * F.pad(here, (1, 0), value=1.0)[:, :, None, None]
             f = f / f.sum(1, keepdim=True)
         return f
+
+    def learned(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in [-1, 1] -> (B, 1 + tags, H, W): the segmenter's probabilities, of each photo once."""
+        return losses.probabilities(enlarge(self.segmenter(images).float(), images.shape[2], images.shape[3]))
+
+    def score(self, images: Tensor) -> Tensor:
+        """(B,): agreement of the segmenter's regions with those of the mirrored photo."""
+        return flip_agreement(self.learned, images)
 
     def steps(self, images: Tensor) -> Mapping[str, Tensor]:
         """Class maps, the cues that they give for the classes found, and the segmenter's masks before the CRF."""
