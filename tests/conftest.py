@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,25 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
+AUDIT = str(ROOT / "tests" / "audit")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Every process of the tests, this one included, is watched: see tests/audit/sitecustomize.py."""
+    if not hasattr(config, "workerinput"):
+        os.environ.setdefault("DECOUPE_AUDIT", str(Path(tempfile.mkdtemp(prefix="decoupe-audit-")) / "events"))
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (AUDIT, os.environ.get("PYTHONPATH"))))
+    from tests.audit import sitecustomize  # noqa: F401
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail if a process unpickled something of ours or reached beyond loopback."""
+    if hasattr(session.config, "workerinput"):
+        return
+    events = Path(os.environ["DECOUPE_AUDIT"]).read_text(errors="replace").splitlines()
+    if wrong := [line for line in events if line != "process"]:
+        print("\nwhat no process may do:", *wrong[:20], sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,7 +17,7 @@ NEEDED = (
     "torch", "lightning-fabric", "numpy", "scipy", "pillow", "tifffile", "safetensors", "tyro", "rich", "jinja2",
 )  # fmt: skip
 OPTIONAL = (
-    "pycocotools", "lmdb", "imagecodecs", "starlette", "uvicorn", "onnx", "onnxscript", "onnxruntime",
+    "pycocotools", "imagecodecs", "starlette", "uvicorn", "onnx", "onnxscript", "onnxruntime",
     "huggingface_hub",
 )  # fmt: skip
 WITHDRAWN = {"lightning-fabric": ("2.6.2", "2.6.3")}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+LONGEST = 600
+"""Characters of what was found that are shown: a damaged file may hold a name of any length."""
+
 
 class Fault(Exception):
     """Work cannot go on (exit code 1).
@@ -12,6 +15,7 @@ class Fault(Exception):
     code = 1
 
     def __init__(self, expected: str, got: str, do: str) -> None:
+        got = got if len(got) <= LONGEST else f"{got[:LONGEST]}..."
         self.expected, self.got, self.do = expected, got, do
         super().__init__(" ".join(f"expected {expected}, got {got}; {do}".split()))
 

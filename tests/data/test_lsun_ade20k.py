@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -91,18 +90,55 @@ def test_keys_that_look_like_paths_lead_nowhere(tmp_path: Path) -> None:
         read_image(tmp_path / "x_lmdb/nothing.webp")
 
 
-def test_a_damaged_store_and_a_missing_package_are_said_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "y_lmdb").mkdir()
-    (tmp_path / "y_lmdb/data.mdb").write_bytes(b"no store" * 2000)
-    with pytest.raises(Fault, match="restore its data.mdb"):
-        find(tmp_path / "y_lmdb")
-    store(tmp_path / "z_lmdb", 1)
-    monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(Fault, match=r"pip install 'decoupe\[lmdb\]'") as caught:
+def test_stores_of_every_shape_are_read_as_their_own_library_reads_them(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    sizes = [int(size) for size in random.integers(0, 9000, 700)]
+    with lmdb.open(str(tmp_path / "x"), map_size=1 << 25) as environment:
+        for part in range(4):  # values in leaves and on pages of their own, three levels, some deleted again
+            with environment.begin(write=True) as transaction:
+                for number, size in enumerate(sizes[part::4]):
+                    transaction.put(b"%d %032d" % (part, number * 7919 % 1000), random.bytes(size))
+        with environment.begin(write=True) as transaction:
+            for number in range(0, 170, 3):
+                transaction.delete(b"1 %032d" % (number * 7919 % 1000))
+        with environment.begin() as transaction:
+            expected = dict(transaction.cursor())
+    own = lmdbs._store(str(tmp_path / "x"))
+    assert list(own.keys()) == list(expected) and len(expected) > 600
+    assert all(own.get(key) == value for key, value in expected.items())
+    assert own.get(b"") is own.get(b"2 ") is own.get(b"\xff") is None
+    lmdb.open(str(tmp_path / "empty"), map_size=1 << 20).close()
+    assert list(lmdbs.members(str(tmp_path / "empty"))) == []
+
+
+@pytest.mark.parametrize("kept", [0, 100, 4096, 8192, 20_000])
+def test_a_damaged_store_is_said_in_one_line(tmp_path: Path, kept: int) -> None:
+    store(tmp_path / "z_lmdb", 40)
+    file = tmp_path / "z_lmdb/data.mdb"
+    file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(Fault, match="restore its data.mdb") as caught:
         find(tmp_path / "z_lmdb")
     assert "\n" not in str(caught.value)
+    file.write_bytes(b"no store" * 2000)
+    with pytest.raises(Fault, match="an LMDB store"):
+        find(tmp_path / "z_lmdb")
+
+
+def test_a_tree_that_runs_in_circles_ends(tmp_path: Path) -> None:
+    with lmdb.open(str(tmp_path / "x"), map_size=1 << 24) as environment, environment.begin(write=True) as transaction:
+        for number in range(500):
+            transaction.put(b"%030d" % number, b"v" * 40)
+    file = tmp_path / "x/data.mdb"
+    data = bytearray(file.read_bytes())
+    pages = range(2 * 4096, len(data), 4096)
+    branch = next(at for at in pages if data[at + 10] == lmdbs.BRANCH)
+    node = branch + int.from_bytes(data[branch + 16 : branch + 18], "little")
+    data[node : node + 6] = (branch // 4096).to_bytes(6, "little")
+    file.write_bytes(data)
+    with pytest.raises(Fault, match="runs in circles"):
+        list(lmdbs.members(str(tmp_path / "x")))
+    with pytest.raises(Fault, match="runs in circles"):
+        lmdbs.read_stored(tmp_path / "x" / f"{0:030d}.webp")
 
 
 def ade20k(root: Path) -> None:

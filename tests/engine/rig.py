@@ -1,6 +1,6 @@
 """A disk that fails: the n-th write, fsync or rename of this process, once or for good, as an error or as a kill.
 
-    python -m tests.engine.rig [--every N] [--json FILE]      every N-th point of the whole sweep, and its table
+    python -m tests.engine.rig [--every N] [--minutes N] [--json FILE]     every N-th point of the whole sweep, shuffled
 
 A point is one fit that is hit once, and again while it recovers. Afterwards the disk works, and one of these must hold:
 the run goes on and ends with the very bytes of a run that nothing happened to, or there was no run yet and a new one
@@ -18,9 +18,11 @@ import itertools
 import json
 import os
 import pathlib
+import random
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -207,22 +209,30 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no further point after that")
+    parser.add_argument("--photos", type=int, default=12)
     parser.add_argument("--json")
     given = parser.parse_args()
+    ends = time.monotonic() + 60 * given.minutes
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
-        write(home / "photos", "objects", 12, 40, 0)
+        write(home / "photos", "objects", given.photos, 40, 0)
         photos = home / "photos" / "images"
         expected, operations = reference(photos, home / "reference")
         found: Counter[str] = Counter()
-        for number, point in enumerate(points(operations)[:: given.every]):
+        sweep = points(operations)[:: given.every]
+        random.Random(0).shuffle(sweep)
+        for number, point in enumerate(sweep):
+            if time.monotonic() > ends:
+                break
             told = verdict(photos, home / str(number), point, expected)
             found[told if told in ("went on", "began anew", "not hit") else f"{point}: {told}"] += 1
             shutil.rmtree(home / str(number), ignore_errors=True)
     for told, count in found.most_common():
         print(f"{count:6d}  {told}", flush=True)
     if given.json:
-        Path(given.json).write_text(json.dumps({"operations": operations, "found": dict(found)}, indent=1))
+        content = {"operations": operations, "planned": len(sweep), "found": dict(found)}
+        Path(given.json).write_text(json.dumps(content, indent=1))
     if set(found) - {"went on", "began anew", "not hit"}:
         sys.exit(1)
 

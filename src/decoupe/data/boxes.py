@@ -71,7 +71,9 @@ def read_table(path: Path) -> list[tuple[str, Box]]:
         names = path.with_name("images.txt").read_text(encoding="utf-8").splitlines()
         table = dict(line.split(maxsplit=1) for line in names if line.strip())
         return [(table[line[0]].strip(), _sized(line[1:5])) for line in lines]
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+    except (
+        OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OverflowError,
+    ) as error:  # fmt: skip
         raise Fault(_FORMS, f"{path} ({type(error).__name__}: {str(error)[:80]})", "correct the file") from None
 
 

@@ -11,7 +11,7 @@ import os
 import tarfile
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from io import BytesIO
+from io import BufferedReader, BytesIO, FileIO
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +23,26 @@ SUFFIX = ".tar"
 OPEN = 32
 """Shards whose tables of contents are kept in memory (24 bytes per member)."""
 
+HEADER = 1 << 24
+"""Bytes of one header (a long name, say); more is damage. Nothing else is read by tarfile."""
+
 Contents = tuple[NDArray[np.uint64], NDArray[np.int64]]
 """Digests of the member names, ascending, and (n, 2) where each begins and how many bytes it has."""
 
 
+class _Wary(BufferedReader):
+    """A tar whose headers may claim any length, and of which little is read at a time."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most `HEADER` bytes. tarfile.ReadError: more were asked for."""
+        if size is None or not 0 <= size <= HEADER:
+            raise tarfile.ReadError("a header of absurd length")
+        return super().read(size)
+
+
 def members(shard: str | Path) -> Iterator[tuple[str, int, int]]:
     """(name, offset, bytes) of every plain file in a tar, in its order. tarfile.TarError, OSError: damaged."""
-    with open(shard, "rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+    with _Wary(FileIO(shard)) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
         end = os.fstat(stream.fileno()).st_size
         while (member := archive.next()) is not None:
             archive.members = []  # type: ignore[attr-defined]  # it would remember all of them

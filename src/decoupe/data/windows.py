@@ -31,7 +31,6 @@ SEGMENT = 1 << 28
 BAND = 1 << 24
 """Bytes of pixels that are looked at together when the range of values is measured."""
 _ORIENTATION = 274
-_PARSERS = (ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError, OverflowError, ZeroDivisionError)
 
 
 class Windows(ABC):
@@ -148,7 +147,7 @@ class _Compressed(_Scaled):
         try:
             with open_plain(self._path) as stream, quiet(), tifffile.TiffFile(stream) as file:
                 self._fill(out, file, wanted, top)
-        except (*_PARSERS, tifffile.TiffFileError) as error:
+        except Exception as error:  # noqa: BLE001 a hostile file may fail anywhere inside
             raise BadImage(self._path, f"damaged TIFF ({str(error)[:60]})") from None
         return np.invert(out) if self._invert else out
 
@@ -219,8 +218,10 @@ def _by_kind(path: Path, frame: int, wary: bool) -> Windows | None:
         try:
             with quiet(), tifffile.TiffFile(stream) as file:
                 return _tiff(path, file, frame, size if wary else None)
-        except (*_PARSERS, tifffile.TiffFileError):
-            return None  # `decode` says what is wrong with it
+        except Unreadable:
+            raise
+        except Exception:  # noqa: BLE001 a hostile file may fail anywhere inside; `decode` says what is wrong with it
+            return None
 
 
 def _npy(path: Path, stream: Any, wary: bool) -> Windows | None:
@@ -229,7 +230,7 @@ def _npy(path: Path, stream: Any, wary: bool) -> Windows | None:
         version = npy.read_magic(stream)
         reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = reader(stream)
-    except ValueError:
+    except Exception:  # noqa: BLE001 a hostile header may fail anywhere inside
         return None
     last = len(shape) == 2 or (len(shape) == 3 and shape[0] >= shape[2])
     if fortran or not last or dtype.kind not in "buif":

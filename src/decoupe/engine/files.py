@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any, NoReturn
@@ -57,12 +58,20 @@ def _reject(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a number")
 
 
+def finite(text: str) -> float:
+    """A number of JSON. ValueError where it is too large for one ("1e999")."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text:.40} is too large")
+    return value
+
+
 def parse_json(text: bytes, name: str) -> dict[str, Any]:
     """A JSON object from `text`. Fault on anything else: too large, too deep, NaN, not an object."""
     try:
         if len(text) > JSON_LIMIT:
             raise ValueError(f"{len(text)} bytes")
-        content = json.loads(text, parse_constant=_reject)
+        content = json.loads(text, parse_constant=_reject, parse_float=finite)
         if not isinstance(content, dict):
             raise ValueError(f"a {type(content).__name__}")
     except (ValueError, RecursionError) as error:

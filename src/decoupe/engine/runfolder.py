@@ -58,6 +58,14 @@ def _empty(folder: Path) -> bool:
     return not folder.exists() or (folder.is_dir() and all(path.name == MARKER for path in folder.iterdir()))
 
 
+def _is_candidate(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of run.json describes a snapshot."""
+    number = (entry["images"], entry.get("score") or 0, entry.get("error", 0.0))
+    plain = all(isinstance(n, int | float) and not isinstance(n, bool) for n in number) and isinstance(number[0], int)
+    flags = isinstance(entry["healthy"], bool) and isinstance(entry.get("settled", True), bool)
+    return plain and flags and isinstance(entry["stage"], str)
+
+
 class Run:
     """One run folder, open for reading; `lock()` before writing from a long process."""
 
@@ -105,21 +113,31 @@ class Run:
         if info.get("seal") != _seal(info):
             raise Fault(f"{folder}/run.json as decoupe wrote it", "a changed or damaged file", "restore it from a copy")
         run = cls(folder, info)
-        run._check_names()
+        run._check_form()
         if verify:
             for name in ("weights.safetensors", "names.json"):
                 if name in run.info["files"]:
                     run.verify(name)
         return run
 
-    def _check_names(self) -> None:
-        """Fault if the manifest names a file that no run has (another folder's, say)."""
+    def _check_form(self) -> None:
+        """Fault if run.json has not the form of one, or names a file that no run has (another folder's, say)."""
+        info = self.info
+        names: list[Any] = []
         try:
-            names = [*self.info["files"], *self.info["pending"], *(c["file"] for c in self.info["candidates"])]
-            names += [self.info["checkpoint"]] if "checkpoint" in self.info else []
+            whole = [isinstance(info[key], str) for key in ("room", "status")]
+            for key in ("files", "pending"):
+                whole.append(all(isinstance(digest, str) for digest in info[key].values()))
+                names += info[key]
+            whole += [isinstance(info.get(key, {}), dict) for key in ("config", "spec", "settings")]
+            whole += [_is_candidate(entry) for entry in info["candidates"]]
+            names += [entry["file"] for entry in info["candidates"]]
+            names += [info["checkpoint"]] if "checkpoint" in info else []
             wrong = [name for name in names if not LISTED.fullmatch(name)]
-        except (KeyError, TypeError) as error:
-            raise Fault(f"{self.path}/run.json as decoupe wrote it", "another content", "restore it") from error
+        except (KeyError, TypeError, AttributeError):
+            whole, wrong = [False], []
+        if not all(whole):
+            raise Fault(f"{self.path}/run.json as decoupe wrote it", "another content", "restore it")
         if wrong:
             raise Fault(f"{self.path}/run.json to list a run's own files", repr(wrong[0])[:80], "do not use this run")
 
@@ -211,7 +229,15 @@ class Run:
     def _naming(self) -> dict[str, Any]:
         if "names.json" not in self.info["files"]:
             return {"names": [], "merge": [], "colours": []}
-        return parse_json(self.verify("names.json").read_bytes(), "names.json")
+        found = {"colours": []} | parse_json(self.verify("names.json").read_bytes(), "names.json")
+        parts: list[Any] = [found.get(key) for key in ("names", "merge", "colours")]
+        names, merge, colours = parts
+        if not all(isinstance(part, list) for part in parts) or not all(g and isinstance(g, list) for g in merge):
+            raise Fault(f"{self.path}/names.json as decoupe wrote it", "another content", "name the regions again")
+        indices = [index for group in merge for index in group]
+        if any(type(index) is not int or not 0 <= index < len(names) for index in indices):
+            raise Fault(f"{self.path}/names.json to merge its own regions", f"{merge!r:.80}", "name the regions again")
+        return {"names": names, "merge": merge, "colours": colours}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -221,12 +247,13 @@ class Run:
     @property
     def merges(self) -> list[list[int]]:
         """Groups of region indices that are shown as one; the lowest index of a group gives its name."""
-        return [[int(i) for i in group] for group in self._naming["merge"]]
+        return [list(group) for group in self._naming["merge"]]
 
     @property
     def colours(self) -> tuple[str, ...]:
         """Per region of `names` a chosen colour "#rrggbb", or "" for the palette's; () where none was chosen."""
-        return tuple(str(colour) for colour in self._naming.get("colours", ()))
+        given = tuple(str(colour) for colour in self._naming["colours"])
+        return given if len(given) == len(self._naming["names"]) else ()
 
     def set_names(self, names: Sequence[str], merge: Sequence[Sequence[int]] = (), colours: Sequence[str] = ()) -> None:
         """Write names.json."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoupe.data.decode import MAX_PIXELS
+from decoupe.engine.files import finite
 from decoupe.errors import Fault
 from decoupe.export.outlines import fill, points
 from decoupe.types import Labels
@@ -103,7 +104,7 @@ def _reject(constant: str) -> NoReturn:
 def load_json(path: Path) -> Any:
     """The content of a JSON file. Fault if it is none, nested too deeply, or holds NaN."""
     try:
-        return json.loads(path.read_bytes(), parse_constant=_reject)
+        return json.loads(path.read_bytes(), parse_constant=_reject, parse_float=finite)
     except (OSError, ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise Fault("JSON", f"{path.name}: {reason}", REMEDY) from None

@@ -1,0 +1,1 @@
+"""What no process of the suite may do: see sitecustomize.py."""
