@@ -306,9 +306,7 @@ def test_masks_are_averaged_with_those_of_the_mirror_image_and_scored_before_tha
         single = room_of(weights, flip=False)[0].eval()
         single.load_state_dict(room.state_dict())
         torch.testing.assert_close(single.segment(images), once)
-        sides = torch.zeros_like(
-            once
-        )  # left, right, middle column: the mirror image disagrees in two of three
+        sides = torch.zeros_like(once)  # left, right, middle column: the mirror image disagrees in two of three
         sides[:, 0, :, :32], sides[:, 1, :, 33:], sides[:, 2, :, 32] = 1, 1, 1
         room.learned = lambda images: sides  # type: ignore[method-assign]
         torch.testing.assert_close(room.score(images), torch.full((4,), 1 / 3))
