@@ -113,8 +113,9 @@ def worker(folder: str, run: str) -> None:
 
 def measure(folder: Path, work: Path, name: str) -> dict[str, float]:
     """`worker` in a process of its own."""
+    shutil.rmtree(work / name, ignore_errors=True)
     command = [sys.executable, __file__, "--worker", str(folder), str(work / name)]
-    told = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | {
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | {
         "DECOUPE_CACHE": str(work / "cache")
     })  # fmt: skip
     return dict(json.loads(told.stdout.splitlines()[-1]))

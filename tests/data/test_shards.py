@@ -149,3 +149,29 @@ def test_a_table_holds_what_was_added() -> None:
     assert table.column("good").tolist() == [sum(b is None for b in look.bad) for look in looks]
     first = sum(len(look.bad) for look in looks[:7])
     assert table.bad == {first: "broken", first + 1: "broken"}
+
+
+@pytest.mark.parametrize("dialect", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("odd_at", [None, 0, 3, 5])
+def test_members_are_those_that_tarfile_finds(tmp_path: Path, dialect: int, odd_at: int | None) -> None:
+    """Plain members are read without tarfile, up to the first that is not: long names, links, accents, folders."""
+    odd = ["d" * 90 + "/" + "e" * 70 + ".png", "é.png", "link", "folder", "../out/../../x.png", "/abs/./y.png"]
+    names = [f"a/{number}.png" for number in range(4)]
+    if odd_at is not None:
+        names[odd_at:odd_at] = odd
+    with tarfile.open(tmp_path / "x.tar", "w", format=dialect) as archive:
+        for number, name in enumerate(names):
+            entry = tarfile.TarInfo(name)
+            entry.type = {"link": tarfile.SYMTYPE, "folder": tarfile.DIRTYPE}.get(name, tarfile.REGTYPE)
+            entry.linkname = "a/0.png" if name == "link" else ""
+            entry.size = 511 * number % 1300 if entry.isreg() else 0
+            archive.addfile(entry, io.BytesIO(bytes([number]) * entry.size))
+    found = list(members(tmp_path / "x.tar"))
+    with tarfile.open(tmp_path / "x.tar") as archive:
+        there = [member for member in archive if member.isreg()]
+    assert [(offset, size) for _, offset, size in found] == [(member.offset_data, member.size) for member in there]
+    assert len(found) == 4 + (0 if odd_at is None else 4)
+    assert all(".." not in name and not name.startswith("/") for name, _, _ in found)
+    assert [read_member(tmp_path / "x.tar" / name).getvalue()[:1] for name, _, size in found if size] == [
+        (tmp_path / "x.tar").read_bytes()[offset : offset + 1] for _, offset, size in found if size
+    ]

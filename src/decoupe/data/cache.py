@@ -44,7 +44,7 @@ from decoupe.data.pixels import conform, resize
 from decoupe.data.pool import ordered
 from decoupe.data.readers import Unreadable
 from decoupe.data.shards import stamps
-from decoupe.data.sources import Item
+from decoupe.data.sources import Item, Items
 from decoupe.engine.files import write_atomic
 from decoupe.errors import Fault
 from decoupe.types import Image
@@ -139,7 +139,8 @@ def survey_and_cache(
     Raises:
         Fault: not one image can be used, or the cache cannot be written.
     """
-    hint = 0 if any(item.box for item in items) else 2 * size
+    whole = isinstance(items, Items) or not any(item.box for item in items)
+    hint = 2 * size if whole else 0
     plan = Plan(f"boxes hint {hint}", box_crops, hint, size, channels, max_pixels)
     table, cache = build(items, plan, folder or default_cache_folder(), progress, workers)
     found = summarise(items, table, cache.channels)
@@ -203,17 +204,17 @@ def build(
     return new
 
 
-def _recalled(work: Sequence[Group], plan: Plan, folder: Path, workers: int) -> str:
+def _recalled(work: Groups, plan: Plan, folder: Path, workers: int) -> str:
     """`_fingerprint`, or what it was the last time if no file has been touched since: reading a million takes long.
 
     Touched: another size, or another time of change of content or of inode (that one no program can set back). Files
     changed within the last seconds are read again: they may change once more within one tick of the clock.
     """
-    total, latest = hashlib.sha256(json.dumps(_settings(plan)).encode()), 0
-    for group, (size, written, changed) in zip(work, stamps(group[0][1].path for group in work), strict=True):
-        item = group[0][1]
-        boxes = [one.box for _, one in group]
-        total.update(os.fsencode(f"{item.path.absolute()}\0{item.frame} {size} {written} {changed} {boxes}\0"))
+    total, latest, here = hashlib.sha256(json.dumps(_settings(plan)).encode()), 0, os.getcwd()
+    known_stamps = stamps(path for path, _, _ in work.files())
+    for (path, frame, boxes), (size, written, changed) in zip(work.files(), known_stamps, strict=True):
+        whole = path if path.startswith("/") else f"{here}/{path}"
+        total.update(os.fsencode(f"{whole}\0{frame} {size} {written} {changed} {boxes}\0"))
         latest = max(latest, changed)
     known = folder / _KNOWN / total.hexdigest()[:32]
     try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -91,6 +92,12 @@ class Groups(Sequence[Group]):
 
     def __len__(self) -> int:
         return len(self._starts) - 1
+
+    def files(self) -> Iterator[tuple[str, int, list[Any]]]:
+        """Of each file its path, its frame and the boxes of its items."""
+        if isinstance(self._items, Items):
+            return ((path, 0, [None]) for path in self._items.files())
+        return ((os.fspath(group[0][1].path), group[0][1].frame, [item.box for _, item in group]) for group in self)
 
     @overload
     def __getitem__(self, index: int) -> Group: ...

@@ -12,6 +12,8 @@ from pathlib import PurePosixPath
 LONGEST = 200
 """Bytes (UTF-8) a key has at most, folders included."""
 
+_PLAIN = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_. -]*[A-Za-z0-9_-])?")
+"""Parts of names that need no cleaning; most are such, and a million of them are cleaned sooner."""
 _UNSAFE = frozenset('<>:"|?*\\')
 _DEVICES = frozenset(["con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10))])
 
@@ -45,12 +47,15 @@ def keys(names: Sequence[str]) -> list[str]:
 def safe(name: str) -> str:
     """A relative file name without its suffix, with every part made harmless."""
     *folders, last = [part for part in name.split("/") if part not in ("", ".", "..")] or ["image"]
-    stem = PurePosixPath(last).stem if last.strip(".") else last
+    dot = last.rfind(".")
+    stem = last[:dot] if 0 < dot < len(last) - 1 else last
     parts = [_clean(folder).replace(".", "_") for folder in folders] + [_clean(stem)]
     return shorten("/".join(parts), name)
 
 
 def _clean(part: str) -> str:
+    if _PLAIN.fullmatch(part):
+        return part + "_" if part.casefold().split(".")[0] in _DEVICES else part
     part = unicodedata.normalize("NFC", part)
     part = "".join("_" if c in _UNSAFE or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in part)
     part = re.sub(r"^[\s.]+|[\s.]+$", "", part.replace("/", "_")) or "_"

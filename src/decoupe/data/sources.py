@@ -100,6 +100,10 @@ class Items(Sequence[Item]):
 
     __hash__ = None  # type: ignore[assignment]
 
+    def files(self) -> Iterator[str]:
+        """The path of each, without making an `Item`."""
+        return (self._prefix + self._paths[index] for index in range(len(self)))
+
     def take(self, chosen: Sequence[int]) -> Items:
         """Those at these positions."""
         paths = [self._prefix + self._paths[i] for i in chosen]
