@@ -185,10 +185,13 @@ def _reopen(path: Any, room: str, settings: dict[str, Any]) -> Run:
         raise Fault(
             f"a run that had begun at {path}", "one stopped before it wrote anything", "delete it and start anew"
         )
-    recorded = dict(run.info["settings"])
-    for name in ("images_seen", "minutes"):
-        recorded[name] = settings[name] if settings[name] is not None else recorded[name]
-    run.info["settings"] = recorded
+    return going_on(run, settings)
+
+
+def going_on(run: Run, settings: Mapping[str, Any]) -> Run:
+    """The run with the settings it began with, but the budget of `settings` where that has one."""
+    budget = {name: settings[name] for name in ("images_seen", "minutes") if settings[name] is not None}
+    run.info["settings"] = run.info["settings"] | budget
     return run
 
 
@@ -231,23 +234,33 @@ def _fit(run: Run, reporter: Reporter, here: World, started: float, resume: bool
     _record_data(run, data, here, resume)
     torch.manual_seed(settings["seed"])
     room = build_room(run.info["room"], run.info["config"], run.info["spec"], "run.json")
-    seconds = settings["minutes"] * 60 if settings["minutes"] is not None else None
     loop = Loop(
         room, data.training, run, reporter, here,
-        batch=_batch(config, here), seed=settings["seed"], budget=(settings["images_seen"], seconds),
+        batch=_batch(config, here), seed=settings["seed"], budget=budget(settings),
         started=started, device=device, restarts=settings.get("restarts", RESTARTS),
     )  # fmt: skip
+    trouble = carry_out(loop, resume)
+    if trouble is not None:
+        raise _collapsed(run, trouble)
+    return Model(Run.open(run.path), device=str(device))
+
+
+def budget(settings: Mapping[str, Any]) -> tuple[int | None, float | None]:
+    """(images, seconds) after which training ends; None: no such limit."""
+    return settings["images_seen"], None if settings["minutes"] is None else settings["minutes"] * 60
+
+
+def carry_out(loop: Loop, resume: bool) -> str | None:
+    """Train, then `finish`; returns how training collapsed for good, or None if it did not."""
     trouble = None
     try:
         loop.train(resume)
     except GaveUp as gave_up:
         trouble = str(gave_up)
-    if here.first:
-        finish(run, loop, reporter, trouble)
-    launch.share_text("", here)  # the others wait until everything is written
-    if trouble is not None:
-        raise _collapsed(run, trouble)
-    return Model(Run.open(run.path), device=str(device))
+    if loop.here.first:
+        finish(loop.run, loop, loop.reporter, trouble)
+    launch.share_text("", loop.here)  # the others wait until everything is written
+    return trouble
 
 
 def _collapsed(run: Run, trouble: str | None = None) -> Collapsed:

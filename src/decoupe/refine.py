@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from decoupe.data import prepare
 from decoupe.data.decode import read_image
 from decoupe.distill import photos_of
-from decoupe.engine.keeper import GaveUp
 from decoupe.engine.launch import World
 from decoupe.engine.loop import Loop
 from decoupe.engine.progress import Reporter, Silent
 from decoupe.engine.runfolder import Run
 from decoupe.errors import Collapsed, Fault, Interrupted, UsageFault
-from decoupe.fit import about_machine, finish
+from decoupe.fit import about_machine, budget, carry_out, going_on
 from decoupe.methods import ROOMS
 from decoupe.methods.config import in_range, read_config
 from decoupe.methods.room import DataSpec, Room
@@ -283,11 +282,7 @@ def _reopen(path: Any, settings: dict[str, Any]) -> Run:
         raise UsageFault(f"a refined run at {path}", "another", f"use `decoupe fit {run.info['room']} --resume`")
     if before["lesson"] != settings["refine"]["lesson"]:
         raise Fault("the masks and the run that this began with", "others", "restore them, or start a new --run")
-    recorded = dict(run.info["settings"])
-    for name in ("images_seen", "minutes"):
-        recorded[name] = settings[name] if settings[name] is not None else recorded[name]
-    run.info["settings"] = recorded
-    return run
+    return going_on(run, settings)
 
 
 def _train(run: Run, lesson: Lesson, reporter: Reporter, started: float, resume: bool) -> Model:
@@ -303,17 +298,11 @@ def _train(run: Run, lesson: Lesson, reporter: Reporter, started: float, resume:
     torch.manual_seed(settings["seed"])
     kind = refined(entry.room(), _as_recorded(lesson, settings))
     room: Room = kind(config, DataSpec(**run.info["spec"]))
-    seconds = settings["minutes"] * 60 if settings["minutes"] is not None else None
     loop = Loop(
         room, data.training, run, reporter, World(), batch=_batch(config, len(data.training.images)),
-        seed=settings["seed"], budget=(settings["images_seen"], seconds), started=started, device=torch.device("cpu"),
+        seed=settings["seed"], budget=budget(settings), started=started, device=torch.device("cpu"),
     )  # fmt: skip
-    trouble = None
-    try:
-        loop.train(resume)
-    except GaveUp as gave_up:
-        trouble = str(gave_up)
-    finish(run, loop, reporter, trouble)
+    trouble = carry_out(loop, resume)
     if trouble is not None:
         raise Collapsed("training to stay healthy", trouble, "try a smaller --lr, or a larger --keep")
     return Model(Run.open(run.path))
