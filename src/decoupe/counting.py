@@ -34,7 +34,7 @@ class Tally:
     name: str
     count: int
     spread: float
-    """Standard deviation of the counts of single views of the image; 0 where there is one view."""
+    """Standard deviation of the count, as the method estimates it."""
     views: tuple[int, ...]
     areas: tuple[int, ...]
     """Pixels of each thing."""

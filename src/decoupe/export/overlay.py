@@ -16,6 +16,10 @@ from decoupe.export.base import AnyLabels, Segmented, Writer, things_of
 from decoupe.export.palette import Colour, is_background
 from decoupe.types import Image, Instance
 
+READABLE = 26
+"""Shortest side in pixels of a typical thing that its number fits in; pictures of smaller things are enlarged."""
+LARGEST = 6000
+"""Longest side in pixels up to which they are."""
 TINT = 0.45
 """Share of the region's colour in a tinted pixel."""
 QUALITY = 90
@@ -62,25 +66,41 @@ def paint(
 
 
 def number(painted: NDArray[np.uint8], things: Sequence[Instance]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 with the outline of every thing and its number, 1, 2, ... in its middle."""
+    """`painted`, (H, W, 3) uint8, with the outline of every thing and its number, 1, 2, ... in its middle.
+
+    Enlarged f-fold, (f H, f W, 3), where things are too small for numbers: f = 1, 2, ...
+    """
     from decoupe.instances import to_map
 
     ids = to_map(things, (painted.shape[0], painted.shape[1]))
-    width = max(1, round(max(ids.shape) / 800))
-    boxes = find_objects(ids)
-    painted = painted.copy()
-    painted[outline(ids, width) & (ids > 0)] = 255
+    factor = _factor(ids)
+    ids = ids.repeat(factor, 0).repeat(factor, 1)
+    picture = Pillow.fromarray(painted).resize((ids.shape[1], ids.shape[0]), Pillow.Resampling.BICUBIC)
+    painted = np.array(picture)
+    painted[outline(ids, max(1, round(max(ids.shape) / 800 / factor))) & (ids > 0)] = 255
     picture = Pillow.fromarray(painted)
     pen = ImageDraw.Draw(picture)
-    sides = [min(box[0].stop - box[0].start, box[1].stop - box[1].start) for box in boxes if box]
-    font = ImageFont.load_default(int(np.clip(np.median(sides) * 0.45, 8, 48)) if sides else 8)
-    for index, box in enumerate(boxes, start=1):
+    font = ImageFont.load_default(int(np.clip(_side(ids) * 0.42, 8, 48)))
+    for index, box in enumerate(find_objects(ids), start=1):
         if box is not None:
             y, x = np.nonzero(ids[box] == index)
             middle = int(np.argmin((y - y.mean()) ** 2 + (x - x.mean()) ** 2))
             at = (int(x[middle]) + box[1].start, int(y[middle]) + box[0].start)
             pen.text(at, str(index), fill="white", font=font, anchor="mm", stroke_width=1, stroke_fill="black")
     return np.asarray(picture)
+
+
+def _side(ids: AnyLabels) -> float:
+    """Shorter side in pixels of the box of a typical thing; 0 for none."""
+    sides = [min(box[0].stop - box[0].start, box[1].stop - box[1].start) for box in find_objects(ids) if box]
+    return float(np.median(sides)) if sides else 0.0
+
+
+def _factor(ids: AnyLabels) -> int:
+    """How many times the picture is enlarged so that numbers can be read."""
+    side = _side(ids)
+    wanted = int(np.ceil(READABLE / side)) if side else 1
+    return max(1, min(wanted, int(LARGEST // max(ids.shape))))
 
 
 class OverlayWriter(Writer):

@@ -57,7 +57,7 @@ def render(run: Run) -> str:
     """The page as text."""
     rows, results = run.metrics(), _results(run)
     scores = tables(run, results)
-    names, palette, photos = _photos(run, results)
+    names, palette, photos, sizes = _photos(run, results)
     shares = photos.shares or _areas(run, rows)
     told = story.verdict(run, names, shares, scores)
     sentence, events = story.health(run, rows)
@@ -74,6 +74,7 @@ def render(run: Run) -> str:
         verdict=told,
         regions=_legend(names, palette, shares),
         photos=photos,
+        sizes=sizes,
         scores=scores,
         losses=_losses(rows),
         curves=_curves(run, rows, names),
@@ -95,8 +96,10 @@ def _results(run: Run) -> list[tuple[str, dict[str, Any]]]:
         return []
 
 
-def _photos(run: Run, results: list[tuple[str, dict[str, Any]]]) -> tuple[tuple[str, ...], tuple[Colour, ...], Gallery]:
-    """Names and colours of the regions, and the photos; without weights no photos."""
+def _photos(
+    run: Run, results: list[tuple[str, dict[str, Any]]]
+) -> tuple[tuple[str, ...], tuple[Colour, ...], Gallery, list[charts.Bars]]:
+    """Names and colours of the regions, the photos, and the sizes of single things; without weights no photos."""
     from decoupe.model import load
 
     try:
@@ -104,15 +107,19 @@ def _photos(run: Run, results: list[tuple[str, dict[str, Any]]]) -> tuple[tuple[
     except Fault as fault:
         known = run.names if "names.json" in run.info.get("files", {}) else ()
         palette = chosen(known, run.colours if known and len(run.colours) == len(known) else ())
-        return known, palette, Gallery(problem=f"There are no masks to show yet: {fault.got}.")
+        return known, palette, Gallery(problem=f"There are no masks to show yet: {fault.got}."), []
     palette = chosen(model.names, model.colours)
     source = (run.info.get("settings") or {}).get("images")
     if source is None:
         untold = "The run does not say which photos it was trained on, so none are shown."
-        return model.names, palette, Gallery(problem=untold)
+        return model.names, palette, Gallery(problem=untold), []
+    if model.room.WHOLE:
+        from decoupe.report.things import things
+
+        return model.names, palette, *things(model, source)
     shown = gallery(model, source, results)
     crops = [] if shown.problem else montage(model, source, (run.info.get("settings") or {}).get("split"))
-    return model.names, palette, replace(shown, groups=[*shown.groups, *([(TITLE, crops)] if crops else [])])
+    return model.names, palette, replace(shown, groups=[*shown.groups, *([(TITLE, crops)] if crops else [])]), []
 
 
 def _areas(run: Run, rows: list[dict[str, Any]]) -> tuple[float, ...]:

@@ -255,3 +255,40 @@ def _marked(
         return None
     nearest = min(range(len(series.x)), key=lambda i: abs(series.x[i] - mark[0]))
     return across(series.x[nearest]), up(series.y[nearest]), mark[1]
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A histogram with everything the template needs."""
+
+    title: str
+    about: str
+    boxes: list[tuple[float, float, float, float]]
+    """x, y, width, height of each bar."""
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    summary: str
+    """The chart in a sentence, for those who hear it."""
+    size: tuple[int, int] = (WIDTH, HEIGHT)
+
+
+def bars(title: str, about: str, edges: Sequence[float], numbers: Sequence[float]) -> Bars:
+    """A histogram: N numbers between N + 1 rising edges."""
+    most, low, high = max(max(numbers), 1), edges[0], edges[-1]
+    y_ticks = [value for value in ticks(0, most) if float(value).is_integer()]
+
+    def across(x: float) -> float:
+        return LEFT + (x - low) / (high - low) * (WIDTH - RIGHT - LEFT)
+
+    def up(y: float) -> float:
+        return HEIGHT - BOTTOM - y / most * (HEIGHT - BOTTOM - TOP)
+
+    boxes = [
+        (round(across(a) + 1, 1), round(up(n), 1), round(across(b) - across(a) - 2, 1), round(up(0) - up(n), 1))
+        for a, b, n in zip(edges, edges[1:], numbers, strict=False)
+    ]
+    said = "; ".join(f"{a:g} to {b:g}: {n:g}" for a, b, n in zip(edges, edges[1:], numbers, strict=False))
+    x_values = [value for value in ticks(low, high) if low <= value <= high]
+    x_ticks = [Tick(round(across(v), 1), text) for v, text in zip(x_values, tick_texts(x_values), strict=True)]
+    y_marks = [Tick(round(up(v), 1), text) for v, text in zip(y_ticks, tick_texts(y_ticks), strict=True)]
+    return Bars(title, about, boxes, x_ticks, y_marks, f"{title}: {said}")

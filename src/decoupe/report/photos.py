@@ -107,7 +107,8 @@ def _uri(image: NDArray[np.uint8]) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _pane(title: str, image: NDArray[np.uint8], alt: str) -> Pane:
+def pane(title: str, image: NDArray[np.uint8], alt: str) -> Pane:
+    """One picture of a card, (H, W, 3) uint8, with its title and its words for those who do not see it."""
     return Pane(title, _uri(image), alt, (image.shape[1], image.shape[0]))
 
 
@@ -132,9 +133,9 @@ def _card(model: Model, pick: _Pick, label: str) -> Card:
     shares = np.bincount(labels.ravel(), minlength=len(model.names)) / labels.size
     told = ", ".join(f"{name} {share:.0%}" for name, share in zip(model.names, shares, strict=True) if share >= 0.005)
     panes = [
-        _pane("photo", small, f"{pick.name}: the photo"),
+        pane("photo", small, f"{pick.name}: the photo"),
         *_steps(model, image, small, pick.name),
-        _pane(
+        pane(
             "found",
             _cut(small, labels, model.names, chosen(model.names, model.colours)),
             f"{pick.name}: regions found: {told}",
@@ -143,7 +144,7 @@ def _card(model: Model, pick: _Pick, label: str) -> Card:
     if isinstance(model.room, Layered):
         from decoupe.report.layers import strip
 
-        panes.append(_pane("layer by layer", strip(model, image), f"{pick.name}: built up, each layer, each mask"))
+        panes.append(pane("layer by layer", strip(model, image), f"{pick.name}: built up, each layer, each mask"))
     if pick.truth is not None:
         panes.append(_truth(pick, small, image))
     return Card(pick.name, f"{label} {pick.value:.2f}", panes)
@@ -164,7 +165,7 @@ def _steps(model: Model, image: Image, small: NDArray[np.uint8], name: str) -> l
         there = cells[rows][:, columns]
         painted = _cut(small, np.where(there == VOID, 0, there), regions, palette)
         painted[there == VOID] = (painted[there == VOID] * 0.35 + 0.65 * 128).astype(np.uint8)
-        panes.append(_pane(title, painted, f"{name}: {title}"))
+        panes.append(pane(title, painted, f"{name}: {title}"))
     return panes
 
 
@@ -179,7 +180,7 @@ def _truth(pick: _Pick, small: NDArray[np.uint8], image: Image) -> Pane:
     truth = np.where(void, 0, truth)
     painted = _cut(small, truth, names, colours(names))
     painted[void] = (painted[void] * 0.35 + 0.65 * 128).astype(np.uint8)
-    return _pane("labels", painted, f"{pick.name}: the labels it is scored against")
+    return pane("labels", painted, f"{pick.name}: the labels it is scored against")
 
 
 def _labelled(content: dict[str, Any]) -> list[_Pick]:

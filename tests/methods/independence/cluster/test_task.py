@@ -70,9 +70,9 @@ def test_the_task_chooses_its_class() -> None:
         assert (preset.layers, preset.latent, preset.area, preset.pad) == values
 
 
-@pytest.mark.parametrize("source", ["cutouts", "provider"])
-def test_phases_change_their_own_networks_only(source: str) -> None:
-    made, data = room(source=source, area=0.1)
+@pytest.mark.parametrize(("source", "layout"), [("cutouts", "prior"), ("provider", "prior"), ("provider", "trained")])
+def test_phases_change_their_own_networks_only(source: str, layout: str) -> None:
+    made, data = room(source=source, layout=layout, area=0.1)
     for index in range(len(made.stages())):
         made.enter(index, data, True)
         made.train()

@@ -9,7 +9,8 @@ import pytest
 from scipy import ndimage
 
 from decoupe.methods.independence.cluster.planes import ground_distance, planes
-from decoupe.methods.independence.cluster.proposals import propose, typical_area
+from decoupe.methods.independence.cluster.proposals import propose
+from decoupe.methods.independence.cluster.shape import weighted_median
 from decoupe.methods.independence.cluster.tree import best_antichain, fill, grow
 
 
@@ -74,9 +75,9 @@ def test_an_ellipse_counts_as_one_and_two_touching_disks_do_not() -> None:
     assert pair.ellipse[pair.area > 1000].max() < 0.93
 
 
-def test_typical_area_is_the_weighted_median() -> None:
+def test_weighted_median_is_the_weighted_median() -> None:
     area, weight = np.array([5.0, 1.0, 9.0]), np.array([1.0, 1.0, 5.0])
-    assert typical_area(area, weight) == 9 and typical_area(area, np.ones(3)) == 5
+    assert weighted_median(area, weight) == 9 and weighted_median(area, np.ones(3)) == 5
 
 
 def test_the_ground_is_the_commonest_colour() -> None:

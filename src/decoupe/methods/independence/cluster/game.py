@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from decoupe.methods.independence import losses
 from decoupe.methods.independence.cluster.layout import pad_and_crop, random_places, stack, with_disk
 from decoupe.methods.independence.cluster.networks import SIDE, Critic, Generator
 from decoupe.methods.independence.cluster.patches import at_scale
+from decoupe.methods.independence.cluster.placing import NOISE, Placer, update_penalty
 from decoupe.methods.independence.config import Config
 from decoupe.methods.room import Batch, Draw, Phase
 from decoupe.types import Image
@@ -40,13 +42,33 @@ class Patches:
         return torch.from_numpy(np.stack(crops)).to(device).float() / 255
 
 
+class Made(NamedTuple):
+    """Composites and what they were made of."""
+
+    images: Tensor
+    """(B, C, 64, 64) in [0, 1]."""
+    layers: Tensor
+    """(B, N, C + 1, 64, 64) before their layout."""
+    z: Tensor
+    """(B, N, Z)."""
+    corrections: Tensor | None
+    """(B, N, 4) of a layout that learns, see placing.py."""
+
+
 class Game(nn.Module):
     """What both players share."""
 
-    def __init__(self, config: Config, generator: Generator, critic: Critic, patches: Patches | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        generator: Generator,
+        critic: Critic,
+        patches: Patches | None,
+        placer: Placer | None = None,
+    ) -> None:
         super().__init__()
         self.config, self.generator, self.critic = config, generator, critic
-        self.patches = patches
+        self.patches, self.placer = patches, placer
 
     def real(self, batch: Batch) -> Tensor:
         """(B, C, 64, 64) in [0, 1]."""
@@ -54,22 +76,19 @@ class Game(nn.Module):
             return nn.functional.interpolate(batch.images, (SIDE, SIDE)) / 2 + 0.5
         return self.patches.draw(batch.draw, batch.images.device)
 
-    def composites(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """(composites (B, C, 64, 64), layers before their layout (B, N, C + 1, 64, 64), z (B, N, Z)).
-
-        The providers share one generator and draw z independently of one another.
-        """
+    def composites(self, batch: Batch) -> Made:
+        """Composites of layers whose providers share one generator and draw z independently of one another."""
         config = self.config
         z = batch.draw.normal(config.layers, config.latent)
         layers = self.generator(z.flatten(0, 1))
+        apart = layers.view(*z.shape[:2], *layers.shape[1:])
         places = random_places(batch.draw, config.layers, config.pad)
-        placed = pad_and_crop(layers, config.pad, places.flatten(0, 1))
         below = with_disk(self.real(batch), config.disk)
-        return (
-            stack(placed.view(*z.shape[:2], *placed.shape[1:]), below),
-            layers.view(*z.shape[:2], *layers.shape[1:]),
-            z,
-        )
+        if self.placer is not None:
+            images, corrections = self.placer(apart, z, places, batch.draw.normal(config.layers, NOISE), below)
+            return Made(images, apart, z, corrections)
+        placed = pad_and_crop(layers, config.pad, places.flatten(0, 1))
+        return Made(stack(placed.view(apart.shape), below), apart, z, None)
 
 
 class CriticPhase(Phase):
@@ -94,14 +113,14 @@ class CriticPhase(Phase):
         """Eq. 6 in the chosen form."""
         game = self.game
         with torch.no_grad():
-            fakes, _, _ = game.composites(batch)
+            fakes = game.composites(batch).images
         scores = game.critic(torch.cat([game.real(batch), fakes]) * 2 - 1)
         loss = losses.DISCRIMINATOR[game.config.adversarial](*scores.chunk(2))
         return loss, {"D": loss.detach()}
 
 
 class ProviderPhase(Phase):
-    """Eq. 7 and the information term."""
+    """Eq. 7, the information term, and the penalty on corrections of a layout that learns."""
 
     name = "G"
 
@@ -110,8 +129,9 @@ class ProviderPhase(Phase):
         self.game = game
 
     def trained(self) -> Sequence[nn.Module]:
-        """The generator, and Q, which helps it."""
-        return [self.game.generator, self.game.critic.q]
+        """The generator, Q, which helps it, and the layout where it learns."""
+        game = self.game
+        return [game.generator, game.critic.q, *([game.placer] if game.placer is not None else [])]
 
     def optimiser(self) -> torch.optim.Optimizer:
         """Adam with the paper's betas."""
@@ -121,15 +141,20 @@ class ProviderPhase(Phase):
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Adversarial term + lambda L_area + beta L_information."""
         game, config = self.game, self.game.config
-        fakes, layers, z = game.composites(batch)
-        adversarial = losses.GENERATOR[config.adversarial](game.critic(fakes * 2 - 1))
+        made = game.composites(batch)
+        layers = made.layers
+        adversarial = losses.GENERATOR[config.adversarial](game.critic(made.images * 2 - 1))
         masks = layers[:, :, -1:].flatten(0, 1)
         area = config.area_weight * losses.area_penalty(masks, config.area, config.area_margin, config.area_one_sided)
         loss = adversarial + area
         logged = {"G": adversarial.detach(), "area": area.detach(), "thing": masks.detach().mean()}
         if config.information:
             alone = layers[:, 0, :-1] * layers[:, 0, -1:]  # one instance of each composite, on black
-            term = losses.information(game.critic.read(alone * 2 - 1), z[:, 0])
+            term = losses.information(game.critic.read(alone * 2 - 1), made.z[:, 0])
             loss = loss + config.information * term
             logged["Q"] = term.detach()
+        if made.corrections is not None:
+            term = update_penalty(made.corrections)
+            loss = loss + config.layout_weight * term
+            logged["moved"] = term.detach()
         return loss, logged

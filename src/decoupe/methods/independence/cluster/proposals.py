@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from decoupe.instances import separate
 from decoupe.methods.independence.cluster.planes import planes
+from decoupe.methods.independence.cluster.shape import of_its_kind, weighted_median
 from decoupe.methods.independence.cluster.tree import Numbers, Tree, best_antichain, grow, steepest
 from decoupe.types import Image, InstanceMap
 
@@ -65,13 +66,6 @@ def quality(tree: Tree, area: float | None = None, spread: float = 0.5) -> Numbe
     return np.asarray(found * np.exp(-z * z / 2))
 
 
-def typical_area(area: Numbers, weight: Numbers) -> float:
-    """Weighted median."""
-    order = np.argsort(area)
-    total = np.cumsum(weight[order])
-    return float(area[order][np.searchsorted(total, total[-1] / 2)])
-
-
 def select(tree: Tree, area: float | None, passes: int = 4) -> tuple[NDArray[np.int64], Numbers, float]:
     """(nodes, their quality, typical area): the best set of parts, and the size on which most of them agree."""
     given = area
@@ -81,7 +75,7 @@ def select(tree: Tree, area: float | None, passes: int = 4) -> tuple[NDArray[np.
         sure = nodes[(worth[nodes] > SURE) & ~tree.cut[nodes]]
         if given is None and len(sure):
             outlines = tree.area[steepest(tree, sure)]
-            area = typical_area(outlines, worth[sure] * np.sqrt(outlines))
+            area = weighted_median(outlines, worth[sure] * np.sqrt(outlines))
     return nodes, worth[nodes], area or 0.0
 
 
@@ -110,14 +104,14 @@ def propose(image: Image, area: float | None = None, levels: int = LEVELS) -> Pr
         labels[:] = 0  # pairs that look like one thing made the size too large, until their necks were seen
         size = again
         kept = _merge(labels, [_candidates(tree, size) for _, _, tree, _, _, _ in chosen])
-    return Proposals(labels, kept, size, found[0][1])
+    return Proposals(labels, kept * of_its_kind(labels, kept), size, found[0][1])
 
 
 def _size_of(labels: InstanceMap, worth: Numbers) -> float:
     """Typical area of the good proposals, 0 where there are none."""
     areas = np.bincount(labels.ravel(), minlength=len(worth) + 1)[1:].astype(np.float64)
     sure = worth > SURE
-    return typical_area(areas[sure], worth[sure]) if sure.any() else 0.0
+    return weighted_median(areas[sure], worth[sure]) if sure.any() else 0.0
 
 
 def _opposed(name: str, better: list[tuple[float, str, Tree, NDArray[np.int64], Numbers, float]]) -> bool:

@@ -49,6 +49,10 @@ class ClusterSettings:
     """Task cluster: what the generator makes is padded by this many of 64 pixels, then cropped at random."""
     disk: int = 20
     """Task cluster: radius of the black disk in the backgrounds, of 64 pixels; 0 = pure black backgrounds."""
+    layout: Literal["prior", "trained"] = "prior"
+    """Task cluster: where the generator's things go: drawn from the prior, or corrected by a network that learns."""
+    layout_weight: float = 0.3
+    """Task cluster: weight of the penalty on the corrections of a layout that learns."""
     upright: bool = False
     """Task cluster: things have one upright pose (people), so patches are mirrored left and right only."""
     information: float = 50.0
@@ -72,4 +76,5 @@ class ClusterSettings:
         in_range("patch", self.patch, 1, 4)
         in_range("pad", self.pad, 0, 64)
         in_range("disk", self.disk, 0, 32)
+        in_range("layout_weight", self.layout_weight, 0, 1e6)
         in_range("information", self.information, 0, 1e6)

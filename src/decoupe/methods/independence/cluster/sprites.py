@@ -55,7 +55,7 @@ def gather(image: Image, labels: InstanceMap, quality: NDArray[np.float64]) -> M
             "things that can be told apart in some part of the image", "none",
             "give --instance-px, the width of a thing in pixels, or choose a sharper image",
         )  # fmt: skip
-    weights = np.maximum(quality[kept], 0.05)
+    weights = np.maximum(quality[kept], 0.05) ** 2  # what may be two teaches the opposite of what composites do
     ground = paint_over(unit, (foreground < 0.35) & (ndimage.maximum_filter(labels, 5) == 0))
     return Material(sprites, weights / weights.sum(), ground, foreground)
 

@@ -26,6 +26,7 @@ from decoupe.methods.independence.cluster.game import CriticPhase, Game, Patches
 from decoupe.methods.independence.cluster.invented import invented
 from decoupe.methods.independence.cluster.networks import SIDE, Critic, Generator
 from decoupe.methods.independence.cluster.patches import OneImage, at_scale
+from decoupe.methods.independence.cluster.placing import Placer
 from decoupe.methods.independence.cluster.proposals import propose
 from decoupe.methods.independence.cluster.scenes import Variety, compose, photographed, targets
 from decoupe.methods.independence.cluster.segmenter import OFFSETS, known_targets, loss, segmenter, view
@@ -61,7 +62,7 @@ class Count:
     count: int
     """The things in the mean of all views."""
     spread: float
-    """Standard deviation of the numbers that the single views give."""
+    """Standard deviation of the count (`whole.uncertainty`)."""
     views: tuple[int, ...]
     areas: tuple[int, ...]
     """Pixels of each thing, in reading order of the label map."""
@@ -168,6 +169,8 @@ class Cluster(Room):
         if config.source == "provider":
             self.generator = Generator(spec.channels, config.latent, config.generator_width)
             self.critic = Critic(spec.channels, config.latent, config.discriminator_width)
+            trained = config.layout == "trained"
+            self.placer = Placer(spec.channels, config.latent, config.pad, config.upright) if trained else None
         self.register_buffer("thing", torch.tensor(float(THING)))  # diameter in pixels of the photo
         self.register_buffer("before", torch.tensor(float(THING)))  # the same in the round before
         self.register_buffer("round", torch.tensor(0))
@@ -211,7 +214,7 @@ class Cluster(Room):
 
     def _provider(self) -> Stage:
         config = self.config
-        game = Game(config, self.generator, self.critic, self._patches)
+        game = Game(config, self.generator, self.critic, self._patches, self.placer)
         phases = (CriticPhase(game), ProviderPhase(game))
         return Stage(
             "provider", phases, config.generator_images, averaged=("generator",) if config.average else (),
@@ -294,8 +297,8 @@ class Cluster(Room):
         found = self.find(image)
         scale = float(self.thing / THING) ** 2
         areas = np.bincount(found.labels.ravel())[1:] * scale
-        spread = float(np.std(found.counts))
-        return Count(len(found.agreement), spread, found.counts, tuple(int(round(a)) for a in areas))
+        found_areas = tuple(int(round(a)) for a in areas)
+        return Count(len(found.agreement), whole.uncertainty(found), found.counts, found_areas)
 
     def find(self, image: Image) -> whole.Found:
         """The things of a photo at the working scale."""

@@ -12,9 +12,17 @@ from scipy import ndimage
 from decoupe.instances import separate
 from decoupe.methods.independence.cluster import votes
 from decoupe.methods.independence.cluster.segmenter import maps_of, unview, view
+from decoupe.methods.independence.cluster.shape import of_its_kind, roundness
 from decoupe.methods.room import to_unit
 from decoupe.nn.unet import UNet
 from decoupe.types import Image, InstanceMap
+
+SAME = 0.65
+"""Things on which the views agree less are none: a band or a shadow is cut elsewhere in every view.
+
+Chosen on six images of nuclei (right things .68 to 1, wrong ones .39 to .99) after the four pieces that were taken for
+coins on the bright border of a photo had been seen to have .21 to .63, its coins .98.
+"""
 
 
 @dataclass(frozen=True)
@@ -40,10 +48,10 @@ def find(network: UNet, image: Image, views: int) -> Found:
     mean = np.mean(each, 0)
     labels, _ = votes.count(mean)
     alone = [votes.count(maps)[0] for maps in each]
-    agreement = np.zeros(int(labels.max()))
-    for other in alone:
-        agreement += best_iou(labels, other)
-    return Found(labels, mean[0], agreement / max(1, len(alone)), tuple(int(one.max()) for one in alone))
+    agreement = np.mean([best_iou(labels, other) for other in alone], 0)
+    same = agreement >= SAME
+    numbers = np.append(0, np.where(same, same.cumsum(), 0)).astype(np.int32)
+    return Found(numbers[labels], mean[0], agreement[same], tuple(int(one.max()) for one in alone))
 
 
 def best_iou(labels: InstanceMap, other: InstanceMap) -> NDArray[np.float64]:
@@ -59,16 +67,26 @@ def trusted(found: Found) -> NDArray[np.float64]:
     quality = np.clip((found.agreement - 0.5) / 0.5, 0, 1)
     for i, box in enumerate(ndimage.find_objects(found.labels)):
         mask = found.labels[box] == i + 1
-        yx = np.argwhere(mask)
-        if len(yx) < 12:
+        size = int(mask.sum())
+        if size < 12:
             quality[i] = 0
             continue
-        spread = np.cov(yx.T) + np.eye(2) / 12
-        ellipse = len(yx) / (4 * np.pi * np.sqrt(max(float(np.linalg.det(spread)), 1e-9)))
-        quality[i] *= np.clip((ellipse - 0.85) / 0.13, 0, 1)
-        if separate(np.pad(mask, 1), smallest=len(yx) // 5).max() > 1:
+        quality[i] *= np.clip((roundness(mask) - 0.85) / 0.13, 0, 1)
+        if separate(np.pad(mask, 1), smallest=size // 5).max() > 1:
             quality[i] *= 0.1
-    return quality
+    return quality * of_its_kind(found.labels, quality)
+
+
+def uncertainty(found: Found) -> float:
+    """Standard deviation of the count, all sources taken as independent.
+
+    sqrt(Var_v(n_v) + sum_i a_i (1 - a_i) + sum_i u_i (1 - u_i)): the counts n_v of the single views; a thing on which
+    the views agree by a_i is one with that chance; one that is as large and has as deep a pocket as u_i (`usual`) is
+    not two with that chance. What no view finds is not in it.
+    """
+    one = of_its_kind(found.labels, np.ones(len(found.agreement)))
+    doubt = (found.agreement * (1 - found.agreement)).sum() + (one * (1 - one)).sum()
+    return float(np.sqrt(np.var(found.counts) + doubt))
 
 
 def enlarge(found: Found, height: int, width: int) -> tuple[InstanceMap, NDArray[np.float32]]:
