@@ -18,7 +18,6 @@ those of pydensecrf2. Unaries are coarse random blobs that hardly decide anythin
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -34,6 +33,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from decoupe.bench.notes import tell
 from decoupe.crf import PRESETS, Settings, dense_crf
 
 CROP = 48
@@ -211,10 +211,7 @@ def main() -> None:
         "torch": torch.__version__,
         "load_at_end": round(os.getloadavg()[0], 2),
     }
-    text = json.dumps(result, indent=1)
-    sys.stdout.write(text + "\n")
-    if given.json:
-        given.json.write_text(text + "\n", encoding="utf-8")
+    tell(result, given.json)
 
 
 if __name__ == "__main__":

@@ -10,18 +10,16 @@ for the forward and backward pass as the process sees it: the highest resident s
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import threading
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from decoupe.bench.notes import tell, where_and_when
 from decoupe.losses.information import displaced_information, mutual_information
 
 Loss = Callable[[Tensor, Tensor, int], Tensor]
@@ -92,14 +90,8 @@ def main() -> None:
     result = found | {
         "faster": round(found["loop"]["seconds"] / found["ours"]["seconds"], 1),
         "setting": {name: getattr(given, name) for name in ("size", "k", "reach", "batch")},
-        "threads": torch.get_num_threads(),
-        "hardware": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
-        "date": date.today().isoformat(),
     }
-    print(json.dumps(result, indent=1))
-    if given.json:
-        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    tell(result | where_and_when(), given.json)
 
 
 if __name__ == "__main__":

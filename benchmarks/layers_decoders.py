@@ -9,7 +9,6 @@ that what else runs on the machine counts little.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import statistics
 import time
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from decoupe.bench.notes import tell
 from decoupe.methods.layer_disposal.networks import Decoders, Shape
 
 K, Z, CHANNELS = 5, 64, 4
@@ -79,9 +79,7 @@ def main() -> None:
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu", "size": given.size,
         "batch": given.batch, "decoders": K + 1,
     }  # fmt: skip
-    print(json.dumps({"rows": rows} | about, indent=2))
-    if given.json:
-        given.json.write_text(json.dumps({"rows": rows} | about, indent=2) + "\n")
+    tell({"rows": rows} | about, given.json, indent=2)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,8 @@ than 1e-4 of their size. Each repeat is a forward and a backward pass with every
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from decoupe.bench.notes import tell, where_and_when
 from decoupe.losses.information import displaced_information
 from decoupe.methods.autoregressive.config import Config
 from decoupe.methods.autoregressive.room import AutoregressiveRoom
@@ -84,14 +82,8 @@ def main() -> None:
     result: dict[str, Any] = {name: {"seconds_per_step": round(value, 4)} for name, value in seconds.items()} | {
         "faster": round(seconds["naive"] / seconds["ours"], 2),
         "setting": {name: getattr(given, name) for name in ("size", "width", "batch")} | {"blocks": config.blocks},
-        "threads": torch.get_num_threads(),
-        "hardware": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
-        "date": date.today().isoformat(),
     }
-    print(json.dumps(result, indent=1))
-    if given.json:
-        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    tell(result | where_and_when(), given.json)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from decoupe.bench.notes import tell
 from decoupe.methods.redraw import losses
 from decoupe.methods.redraw.config import Config
 from decoupe.methods.redraw.networks import Reflect
@@ -195,9 +195,7 @@ def main() -> None:
     )  # fmt: skip
     result = measure(config, given.steps)
     about = {"date": date.today().isoformat(), "threads": torch.get_num_threads(), "machine": platform.machine()}
-    print(json.dumps(result | about, indent=2))
-    if given.json:
-        given.json.write_text(json.dumps(result | about, indent=2) + "\n")
+    tell(result | about, given.json, indent=2)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ machine that others use at the same time it is the figure to trust.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import shutil
@@ -31,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
+from decoupe.bench.notes import tell
 from decoupe.bench.parts import photos, untrained
 from decoupe.data.decode import read_image
 from decoupe.data.sources import find
@@ -122,10 +122,7 @@ def main() -> int:
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
         "load_at_end": round(os.getloadavg()[0], 2),
     }
-    text = json.dumps(content, indent=1)
-    sys.stdout.write(text + "\n")
-    if given.json:
-        given.json.write_text(text + "\n", encoding="utf-8")
+    tell(content, given.json)
     return 0 if ratio >= TARGET else 1
 
 

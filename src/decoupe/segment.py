@@ -91,8 +91,7 @@ def segment(
     from decoupe.crf.regions import asked
     from decoupe.model import loaded
 
-    settings, tiles, out = asked(crf), choose_tiles(tile, overlap), Path(out)
-    items = find(source)
+    settings, tiles, out, items = asked(crf), choose_tiles(tile, overlap), Path(out), find(source)
     check_out(out, items)
     model = loaded(run)
     if crf is None and tiles is None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from decoupe.data.decode import MAX_PIXELS, BadImage, Decoded, decode
 from decoupe.data.pixels import conforms
 from decoupe.data.pool import ordered
+from decoupe.data.rows import Rows
 from decoupe.data.sources import Item, Items
 from decoupe.types import Image
 
@@ -78,7 +79,7 @@ Cut = Callable[[Decoded, Group], Sequence[Image]]
 """Takes the parts to keep out of a decoded file."""
 
 
-class Groups(Sequence[Group]):
+class Groups(Rows[Group]):
     """Neighbouring items of one file together, so that the file is decoded once."""
 
     def __init__(self, items: Sequence[Item]) -> None:
@@ -99,14 +100,8 @@ class Groups(Sequence[Group]):
             return ((path, 0, [None]) for path in self._items.files())
         return ((os.fspath(group[0][1].path), group[0][1].frame, [item.box for _, item in group]) for group in self)
 
-    @overload
-    def __getitem__(self, index: int) -> Group: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Group]: ...
-    def __getitem__(self, index: int | slice) -> Group | list[Group]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
+    def row(self, index: int) -> Group:
+        """The items of one file."""
         return tuple((i, self._items[i]) for i in range(int(self._starts[index]), int(self._starts[index + 1])))
 
 

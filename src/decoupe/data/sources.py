@@ -11,12 +11,12 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 from decoupe.data import lmdbs
 from decoupe.data.keys import keys
 from decoupe.data.paths import MARKER, default_cache_folder, inside
 from decoupe.data.remote import fetch, is_url
+from decoupe.data.rows import Rows
 from decoupe.data.shards import SUFFIX, members
 from decoupe.data.sniff import kind, link_words
 from decoupe.errors import Fault
@@ -70,7 +70,7 @@ class _Texts:
         return os.fsdecode(self._data[self._ends[index - 1] if index else 0 : self._ends[index]])
 
 
-class Items(Sequence[Item]):
+class Items(Rows[Item]):
     """Whole images by the million: names and keys are kept as bytes, an `Item` is made when it is asked for."""
 
     def __init__(self, paths: Sequence[str], keys: Iterable[str]) -> None:
@@ -81,14 +81,8 @@ class Items(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._keys)
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
+    def row(self, index: int) -> Item:
+        """The `Item` at this place."""
         return Item(Path(self._prefix + self._paths[index]), self._keys[index])
 
     def __eq__(self, other: object) -> bool:

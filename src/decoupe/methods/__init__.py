@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RoomEntry:
-    """One row of the table. The three loaders import the room's files when called."""
+    """One row of the table. The two loaders import the room's files when called."""
 
     name: str
     """As it is typed: `decoupe fit NAME`."""
@@ -26,10 +26,8 @@ class RoomEntry:
     """What the user has to bring."""
     gives: str
     """What comes out."""
-    config: Callable[[], type[Any]]
-    """Returns the room's frozen Config dataclass."""
-    presets: Callable[[], Mapping[str, Any]]
-    """Returns its named Configs."""
+    settings: Callable[[], Any]
+    """Returns the room's config.py: `Config`, `PRESETS` and, where settings imply others, `complete`."""
     room: Callable[[], type[Room]]
     """Returns its Room subclass (imports torch)."""
     wants_backgrounds: bool = False
@@ -38,50 +36,33 @@ class RoomEntry:
     """Whether training needs to know what is in each photo; None: it uses that where it is known."""
     training: Callable[[Any], Callable[..., Any] | None] = lambda config: None
     """The room's own way from settings to training data, for a Config that needs one; None: squares of the photos."""
-    complete: Callable[[Any], Any] = lambda config: config
-    """The Config of a new run with what its other settings imply filled in (the names of a teacher's regions)."""
+
+    def config(self) -> type[Any]:
+        """The room's frozen Config dataclass."""
+        kind: type[Any] = self.settings().Config
+        return kind
+
+    def presets(self) -> Mapping[str, Any]:
+        """Its named Configs."""
+        named: Mapping[str, Any] = self.settings().PRESETS
+        return named
+
+    def complete(self, config: Any) -> Any:
+        """The Config of a new run with what its other settings imply filled in (the names of a teacher's regions)."""
+        filled = getattr(self.settings(), "complete", None)
+        return config if filled is None else filled(config)
 
 
-def _independence_config() -> type[Any]:
-    from decoupe.methods.independence.config import Config
+def _independence_settings() -> Any:
+    from decoupe.methods.independence import config
 
-    return Config
-
-
-def _independence_presets() -> Mapping[str, Any]:
-    from decoupe.methods.independence.config import PRESETS
-
-    return PRESETS
+    return config
 
 
 def _independence_room() -> type[Room]:
     from decoupe.methods.independence.room import Independence
 
     return Independence
-
-
-def _layer_disposal_config() -> type[Any]:
-    from decoupe.methods.layer_disposal.config import Config
-
-    return Config
-
-
-def _layer_disposal_presets() -> Mapping[str, Any]:
-    from decoupe.methods.layer_disposal.config import PRESETS
-
-    return PRESETS
-
-
-def _layer_disposal_room() -> type[Room]:
-    from decoupe.methods.layer_disposal.room import LayerDisposal
-
-    return LayerDisposal
-
-
-def _independence_complete(config: Any) -> Any:
-    from decoupe.methods.independence.config import complete
-
-    return complete(config)
 
 
 def _independence_training(config: Any) -> Callable[..., Any] | None:
@@ -92,16 +73,22 @@ def _independence_training(config: Any) -> Callable[..., Any] | None:
     return single_image
 
 
-def _redraw_config() -> type[Any]:
-    from decoupe.methods.redraw.config import Config
+def _layer_disposal_settings() -> Any:
+    from decoupe.methods.layer_disposal import config
 
-    return Config
+    return config
 
 
-def _redraw_presets() -> Mapping[str, Any]:
-    from decoupe.methods.redraw.config import PRESETS
+def _layer_disposal_room() -> type[Room]:
+    from decoupe.methods.layer_disposal.room import LayerDisposal
 
-    return PRESETS
+    return LayerDisposal
+
+
+def _redraw_settings() -> Any:
+    from decoupe.methods.redraw import config
+
+    return config
 
 
 def _redraw_room() -> type[Room]:
@@ -110,16 +97,10 @@ def _redraw_room() -> type[Room]:
     return Redraw
 
 
-def _student_config() -> type[Any]:
-    from decoupe.methods.student.config import Config
+def _student_settings() -> Any:
+    from decoupe.methods.student import config
 
-    return Config
-
-
-def _student_presets() -> Mapping[str, Any]:
-    from decoupe.methods.student.config import PRESETS
-
-    return PRESETS
+    return config
 
 
 def _student_room() -> type[Room]:
@@ -128,22 +109,10 @@ def _student_room() -> type[Room]:
     return Student
 
 
-def _student_complete(config: Any) -> Any:
-    from decoupe.methods.student.config import complete
+def _autoregressive_settings() -> Any:
+    from decoupe.methods.autoregressive import config
 
-    return complete(config)
-
-
-def _autoregressive_config() -> type[Any]:
-    from decoupe.methods.autoregressive.config import Config
-
-    return Config
-
-
-def _autoregressive_presets() -> Mapping[str, Any]:
-    from decoupe.methods.autoregressive.config import PRESETS
-
-    return PRESETS
+    return config
 
 
 def _autoregressive_room() -> type[Room]:
@@ -152,16 +121,10 @@ def _autoregressive_room() -> type[Room]:
     return AutoregressiveRoom
 
 
-def _iic_config() -> type[Any]:
-    from decoupe.methods.iic.config import Config
+def _iic_settings() -> Any:
+    from decoupe.methods.iic import config
 
-    return Config
-
-
-def _iic_presets() -> Mapping[str, Any]:
-    from decoupe.methods.iic.config import PRESETS
-
-    return PRESETS
+    return config
 
 
 def _iic_room() -> type[Room]:
@@ -170,16 +133,10 @@ def _iic_room() -> type[Room]:
     return Iic
 
 
-def _tags_config() -> type[Any]:
-    from decoupe.methods.tags.config import Config
+def _tags_settings() -> Any:
+    from decoupe.methods.tags import config
 
-    return Config
-
-
-def _tags_presets() -> Mapping[str, Any]:
-    from decoupe.methods.tags.config import PRESETS
-
-    return PRESETS
+    return config
 
 
 def _tags_room() -> type[Room]:
@@ -188,16 +145,10 @@ def _tags_room() -> type[Room]:
     return Tags
 
 
-def _scene_vae_config() -> type[Any]:
-    from decoupe.methods.scene_vae.config import Config
+def _scene_vae_settings() -> Any:
+    from decoupe.methods.scene_vae import config
 
-    return Config
-
-
-def _scene_vae_presets() -> Mapping[str, Any]:
-    from decoupe.methods.scene_vae.config import PRESETS
-
-    return PRESETS
+    return config
 
 
 def _scene_vae_room() -> type[Room]:
@@ -206,22 +157,10 @@ def _scene_vae_room() -> type[Room]:
     return SceneVae
 
 
-def _scene_vae_complete(config: Any) -> Any:
-    from decoupe.methods.scene_vae.config import complete
+def _baselines_settings() -> Any:
+    from decoupe.methods.baselines import config
 
-    return complete(config)
-
-
-def _baselines_config() -> type[Any]:
-    from decoupe.methods.baselines.config import Config
-
-    return Config
-
-
-def _baselines_presets() -> Mapping[str, Any]:
-    from decoupe.methods.baselines.config import PRESETS
-
-    return PRESETS
+    return config
 
 
 def _baselines_room() -> type[Room]:
@@ -238,20 +177,17 @@ ROOMS: Mapping[str, RoomEntry] = {
             "finds the object that can be pasted onto any background and still look real",
             "photos of one kind of object, better with --boxes; backgrounds are optional",
             "background and object",
-            _independence_config,
-            _independence_presets,
+            _independence_settings,
             _independence_room,
             wants_backgrounds=True,
             training=_independence_training,
-            complete=_independence_complete,
         ),
         RoomEntry(
             "layer_disposal",
             "finds layers of which any can be left out so that the image still looks real; looks behind objects",
             "photos of one kind of scene, thousands of them",
             "background and K layers, each with its own image",
-            _layer_disposal_config,
-            _layer_disposal_presets,
+            _layer_disposal_settings,
             _layer_disposal_room,
         ),
         RoomEntry(
@@ -259,8 +195,7 @@ ROOMS: Mapping[str, RoomEntry] = {
             "finds regions of which any one can be redrawn so that the image still looks real",
             "photos of one kind of object, a thousand or more",
             "K regions",
-            _redraw_config,
-            _redraw_presets,
+            _redraw_settings,
             _redraw_room,
         ),
         RoomEntry(
@@ -268,19 +203,16 @@ ROOMS: Mapping[str, RoomEntry] = {
             "a small fast network that learns another run's masks and sharpens them: made by decoupe distill",
             "a run with masks; its photos are used again",
             "the regions of that run",
-            _student_config,
-            _student_presets,
+            _student_settings,
             _student_room,
             wants_backgrounds=True,
-            complete=_student_complete,
         ),
         RoomEntry(
             "autoregressive",
             "divides images into K regions on which views by different orderings of the pixels agree",
             "images of any number of bands; a hundred or more",
             "K regions",
-            _autoregressive_config,
-            _autoregressive_presets,
+            _autoregressive_settings,
             _autoregressive_room,
         ),
         RoomEntry(
@@ -288,8 +220,7 @@ ROOMS: Mapping[str, RoomEntry] = {
             "divides images into K regions on which an image and its transform agree",
             "images of any number of bands; a hundred or more",
             "K regions",
-            _iic_config,
-            _iic_presets,
+            _iic_settings,
             _iic_room,
         ),
         RoomEntry(
@@ -297,8 +228,7 @@ ROOMS: Mapping[str, RoomEntry] = {
             "finds where in the photos the things are that their tags name: classifier, class maps, SEC, dense CRF",
             "photos and --tags (a CSV: image,tags); weights of a classifier help much",
             "background and one region per tag, named",
-            _tags_config,
-            _tags_presets,
+            _tags_settings,
             _tags_room,
             wants_tags=True,
         ),
@@ -307,19 +237,16 @@ ROOMS: Mapping[str, RoomEntry] = {
             "one latent space for image, tags and mask: masks of images, and new images with their masks",
             "photos, and masks of some of them (or the masks of another run)",
             "the classes of the masks; with `decoupe imagine` new pairs",
-            _scene_vae_config,
-            _scene_vae_presets,
+            _scene_vae_settings,
             _scene_vae_room,
             wants_tags=None,
-            complete=_scene_vae_complete,
         ),
         RoomEntry(
             "baselines",
             "simple references to beat: k-means, Otsu, GrabCut, an ellipse, an average mask",
             "photos (average-mask also needs labels, and says so)",
             "background and object, or K regions",
-            _baselines_config,
-            _baselines_presets,
+            _baselines_settings,
             _baselines_room,
         ),
     )

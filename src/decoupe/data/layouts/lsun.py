@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import overload
 
 from decoupe.data.layouts.base import Dataset, Layout, Missing, Sample
 from decoupe.data.lmdbs import is_store
+from decoupe.data.rows import Rows
 from decoupe.data.sources import Items, find
 
 ENDS = {"_train_lmdb": "train", "_val_lmdb": "val", "_test_lmdb": "test"}
@@ -26,7 +26,7 @@ def stores(root: Path) -> dict[str, str]:
     return splits
 
 
-class Stored(Sequence[Sample]):
+class Stored(Rows[Sample]):
     """Samples of millions of images: each is made when it is asked for."""
 
     def __init__(self, items: Items, splits: dict[str, str]) -> None:
@@ -35,13 +35,8 @@ class Stored(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.items)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def row(self, index: int) -> Sample:
+        """The photo at this place of the stores."""
         item = self.items[index]
         return Sample(item.key, item.path, self._splits[str(item.path.parent)])
 
