@@ -43,6 +43,7 @@ class Pass:
     regions: tuple[str, ...]
     confusion: Confusion
     ranking: Ranking
+    """Empty where it was not asked for."""
     uses_labels: bool
     """Whether the model itself was fitted with masks."""
     things: Sequence[Sequence[Overlap]] = ()
@@ -61,8 +62,11 @@ def open_task(data: str, protocol: str | None, split: str | None, prefer: str | 
     return Task(data, chosen, samples, rule, dataset.protocol)
 
 
-def measure(model: Model, task: Task, tick: Callable[[], None]) -> Pass:
-    """Segment every sample; compare in the ground truth's frame. `tick` is called once per image."""
+def measure(model: Model, task: Task, tick: Callable[[], None], ranked: bool = True) -> Pass:
+    """Segment every sample; compare in the ground truth's frame. `tick` is called once per image.
+
+    `ranked`: also count what average precision needs, which takes longer than all the rest where regions are many.
+    """
     regions, classes = len(model.names), len(task.protocol.classes)
     confusion, ranking = Confusion(regions, classes), Ranking(regions, classes)
     read = ordered(lambda sample: load_pair(sample, task.protocol), task.samples)
@@ -73,7 +77,8 @@ def measure(model: Model, task: Task, tick: Callable[[], None]) -> Pass:
             probs = found.probs
             labels, sample = probs.argmax(0), next(samples)
             confusion.add(labels, truth)
-            ranking.add(probs, truth)
+            if ranked:
+                ranking.add(probs, truth)
             if things:
                 real = sample.instances()
                 for region, kept in enumerate(things):

@@ -111,7 +111,8 @@ def _rounds(
 
     for snapshot in snapshots:
         model = Model(run, "selected" if snapshot is None else snapshot)
-        yield snapshot, measure(model, task, tick), None if fitting is None else measure(model, fitting, tick)
+        other = None if fitting is None else measure(model, fitting, tick, ranked=False)
+        yield snapshot, measure(model, task, tick), other
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,9 @@ class ClusterConfig:
     """Principal components of the frozen features that are kept (2 to 256)."""
     shortcut: bool = False
     """Give the heads the mean and the deviation of each cell's own bands beside the network's features."""
+    context: int = 0
+    """With the shortcut, also the mean of the bands over the cells up to so many away (0 = none; with orderings, over
+    as many that come before)."""
     start: Literal["random", "kmeans"] = "random"
     """Heads begin at random, or at k-means: of frozen features and of the cells' own bands (`shortcut`) where heads get
     them, else of what the untrained network gives."""
@@ -83,11 +86,14 @@ class ClusterConfig:
         in_range("checks", self.checks, 1, 100)
         in_range("over_k", self.over_k, 0, 256)
         in_range("components", self.components, 2, 256)
+        in_range("context", self.context, 0, 32)
         in_range("jitter", self.jitter, 0, 1)
         in_range("rotation", self.rotation, 0, 180)
         in_range("average", self.average, 0, 0.9999)
         self._check_cells()
         in_range("reach", self.reach, 0, (self.size if self.full else self.size // self.cell) // 2)
+        if self.context and not self.shortcut:
+            raise UsageFault("--shortcut with --context", "none", "add it: context is given beside a cell's own bands")
         if self.k == "auto" and not 4 <= self.over_k <= 64:
             raise UsageFault("over-k from 4 to 64 with --k auto", str(self.over_k), "K is found by merging those")
 

@@ -31,8 +31,10 @@ LOOKED_AT = 256
 """Training images from which K is proposed and centres are started."""
 
 
-PIXELS = 40_000
+PIXELS = 20_000
 """Features to which centres are fitted, at most."""
+TRIES = 4
+"""Starts of k-means of which the best is taken: a single one may give a cluster to a few odd cells."""
 SETTLING = 32
 """Parts of training images on which batch normalisation settles before features are clustered."""
 
@@ -149,6 +151,7 @@ class ClusterRoom(Room):
 
     config: ClusterConfig
     trunk: Trunk
+    seed: Tensor
     used: Tensor
     curve: Tensor
 
@@ -161,6 +164,7 @@ class ClusterRoom(Room):
         self.heads = nn.ModuleDict({"main": Head(features, rows, temperature)})
         if config.over_k:
             self.heads["over"] = Head(features, config.over_k, temperature)
+        self.register_buffer("seed", torch.randint(1 << 31, (1,)), persistent=False)  # of starts by k-means
         self.register_buffer("used", torch.tensor(0 if config.k == "auto" else rows))  # clusters of main; 0: over's
         self.register_buffer("curve", torch.zeros(config.over_k))  # information that k merged clusters keep
 
@@ -236,11 +240,16 @@ class ClusterRoom(Room):
         self.eval()
         rows = pixels([self.features(part).float().cpu() for part in parts])
         rows = rows[:, self.trunk.found :] if self.trunk.features > self.trunk.found else rows
-        generator = torch.Generator().manual_seed(0)
         for name in names:
             k = int(self.used) if name == "main" else int(self.config.over_k)
-            centres, _ = kmeans(rows, k, generator)
+            centres = self.centres(rows, k)
             self.head(name).begin_at(centres, max(float(nearest(rows, centres)[1].mean()), TINY))
+
+    def centres(self, rows: Tensor, k: int) -> Tensor:
+        """(k, D) by k-means of rows (n, D): of `TRIES` starts drawn from the run's seed the one that fits best."""
+        generator = torch.Generator().manual_seed(int(self.seed))
+        tried = [kmeans(rows, k, generator)[0] for _ in range(TRIES)]
+        return min(tried, key=lambda centres: float(nearest(rows, centres)[1].mean()))
 
     @torch.no_grad()
     def propose(self, data: TrainingData) -> None:

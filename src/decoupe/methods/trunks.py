@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from decoupe.methods.cluster_config import ClusterConfig
 from decoupe.nn.features import FrozenFeatures
+from decoupe.nn.masked_conv import Ordering, mean_before
 from decoupe.nn.sobel import with_sobel
 
 TINY = 1e-8
@@ -56,12 +57,13 @@ class Trunk(nn.Module):
         """`found`: features of the network alone."""
         super().__init__()
         self.sobel, self.standardise, self.shortcut = config.sobel, config.standardise, config.shortcut
-        self.stride = config.cell
+        self.stride, self.context = config.cell, config.context
         self.frozen: FrozenFeatures | None = None
         if config.features:
             self.frozen = FrozenFeatures(config.features, channels, LAYERS, self.stride, config.components)
         self.found = found
-        given = 2 * (channels + 2 * config.sobel) * config.shortcut + config.components * bool(config.features)
+        each = 2 + bool(config.context)
+        given = each * (channels + 2 * config.sobel) * config.shortcut + config.components * bool(config.features)
         self.features = found + given
         self.whitening = Whitening(channels) if config.whiten else None
 
@@ -77,16 +79,18 @@ class Trunk(nn.Module):
         """The parts that are trained: all but frozen features."""
         return [module for module in self.children() if module is not self.frozen]
 
-    def beside(self, found: Tensor, x: Tensor, frozen: Tensor | None) -> Tensor:
+    def beside(self, found: Tensor, x: Tensor, frozen: Tensor | None, ordering: Ordering | None = None) -> Tensor:
         """The network's (B, found, h, w), the bands (B, C, H, W) it saw, frozen features -> (B, features, h, w).
 
         With the shortcut, the mean and the deviation of each band over each cell come after the network's features:
         what colour alone knows need not pass through the network, and a cell's own bands tell nothing of other cells.
+        With `context` their means over the cells around come too, or over as many that come before in `ordering`.
         """
         parts = [found] if frozen is None else [found, frozen.to(found.dtype)]
         if self.shortcut:
             with torch.autocast(x.device.type, enabled=False):
                 mean, square = (F.avg_pool2d(part, self.stride) for part in (x.float(), x.float().square()))
                 deviation = (square - mean.square()).clamp_min(TINY).sqrt()
-            parts += [mean.to(found.dtype), deviation.to(found.dtype)]
+                around = [mean_before(mean, self.context, ordering)] if self.context else []
+            parts += [part.to(found.dtype) for part in (mean, deviation, *around)]
         return torch.cat(parts, 1) if len(parts) > 1 else found

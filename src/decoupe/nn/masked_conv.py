@@ -133,6 +133,21 @@ class MaskedConv2d(nn.Conv2d):
         return F.conv2d(F.pad(input, ordering.padding(kernel)), weight, self.bias)
 
 
+def mean_before(x: Tensor, reach: int, ordering: Ordering | None) -> Tensor:
+    """(B, C, H, W) -> same shape: means over 2 reach + 1 by 2 reach + 1 pixels, those that `MaskedConv2d` would see.
+
+    Without an ordering, of the window around each pixel. What lies outside the map does not count.
+    """
+    kernel = 2 * reach + 1
+    padding = (reach,) * 4 if ordering is None else ordering.padding(kernel)
+    weight = torch.ones(kernel, kernel) if ordering is None else ordering.mask(kernel)
+    weight = weight.to(x).expand(1, 1, kernel, kernel)
+    flat = F.pad(x.flatten(0, 1)[:, None], padding)
+    inside = F.pad(torch.ones_like(x[:1, :1]), padding)
+    found: Tensor = F.conv2d(flat, weight) / F.conv2d(inside, weight)
+    return found.view_as(x)
+
+
 class SparingAdam(torch.optim.AdamW):
     """AdamW that leaves alone every single weight whose gradient is exactly zero.
 

@@ -63,10 +63,14 @@ def _baseline(kind: str) -> tuple[Variant, ...]:
     return (Variant("baselines", {"cpu": "study", "paper": "study-200"}, {"kind": kind, "k": K}),)
 
 
-def _row(name: str, short: str, pos: float | None, pos3: float | None, variants: tuple[Variant, ...]) -> Row:
+def _row(
+    name: str, short: str, pos: float | None, pos3: float | None, variants: tuple[Variant, ...],
+    measure: Callable[[Context], Rows] = measured,
+) -> Row:  # fmt: skip
+    """One row; `pos`, `pos3`: the text's accuracies on Potsdam in percent, None where it has only a figure."""
     text = {} if pos3 is None else {"accuracy": round(pos3 / 100, 4)}
     note = "" if pos is None else f"{pos / 100:.3f} on POS".replace("0.", ".")
-    return Row(name, short, text, variants, note=note, measure=measured)
+    return Row(name, short, text, variants, note=note, measure=measure)
 
 
 PLAIN = _ac()
@@ -187,13 +191,6 @@ OVERCLUSTERING = Table(
 ARL = _ac(objective="arl")
 
 
-def _probe_row(name: str, short: str, kind: str, pos: float, pos3: float, variants: tuple[Variant, ...]) -> Row:
-    return Row(
-        name, short, {"accuracy": round(pos3 / 100, 4)}, variants, note=f"{pos / 100:.3f} on POS".replace("0.", "."),
-        measure=probed(kind),
-    )  # fmt: skip
-
-
 VS_ARL = Table(
     "ac-vs-arl", "clusters against features: as they are, and under probes that are trained on labels",
     f"{TEXT}, AC and ARL",
@@ -201,10 +198,10 @@ VS_ARL = Table(
         _row("Clustering: AC", "AC", 46.4, 66.4, PLAIN),
         _row("Clustering: ARL", "ARL", 45.1, 57.1, ARL),
         _row("Clustering: Random CNN", "random", 28.5, 38.2, _baseline("random-cnn")),
-        _probe_row("Linear: AC", "AC linear", "linear", 23.7, 41.4, PLAIN),
-        _probe_row("Linear: ARL", "ARL linear", "linear", 23.7, 38.5, ARL),
-        _probe_row("Non-linear: AC", "AC hidden", "nonlinear", 68.0, 81.8, PLAIN),
-        _probe_row("Non-linear: ARL", "ARL hidden", "nonlinear", 47.6, 63.5, ARL),
+        _row("Linear: AC", "AC linear", 23.7, 41.4, PLAIN, probed("linear")),
+        _row("Linear: ARL", "ARL linear", 23.7, 38.5, ARL, probed("linear")),
+        _row("Non-linear: AC", "AC hidden", 68.0, 81.8, PLAIN, probed("nonlinear")),
+        _row("Non-linear: ARL", "ARL hidden", 47.6, 63.5, ARL, probed("nonlinear")),
     ),
     (
         Claim("AC clusters better than ARL", below("Clustering: ARL", "Clustering: AC", "accuracy")),

@@ -53,14 +53,14 @@ def score(run: Run, task: Task, cache: Path, tick: Any) -> Score:
     curve = []
     for candidate in run.candidates():
         model = Model(run, candidate.images)
-        found = segment_all(model, task, tick)
+        found = segment_all(model, task, tick, ranked=False)
         point: dict[str, Any] = {"images": candidate.images, "stage": candidate.stage, "healthy": candidate.healthy}
         point["score"] = candidate.score
         for matching in (HONEST, FLIP):
             point[matching] = _figures(matching, found.confusion.images, found.regions, task)
         curve.append(point)
     if not curve and run.info["status"] == "done":  # fitted in closed form: its weights are all there is
-        found = segment_all(Model(run), task, tick)
+        found = segment_all(Model(run), task, tick, ranked=False)
         point = {"images": 0, "stage": "fitted", "healthy": True, "score": None}
         curve = [point | {m: _figures(m, found.confusion.images, found.regions, task) for m in (HONEST, FLIP)}]
     if curve and run.candidates():

@@ -14,7 +14,7 @@ from decoupe.methods.autoregressive.config import Config
 from decoupe.methods.autoregressive.networks import Autoregressive, build_stem
 from decoupe.methods.autoregressive.room import draw_pair, pool
 from decoupe.methods.room import Draw
-from decoupe.nn.masked_conv import RASTER, ZIGZAG, MaskedConv2d, Ordering
+from decoupe.nn.masked_conv import RASTER, ZIGZAG, MaskedConv2d, Ordering, mean_before
 from tests.tiny import build
 
 ALL = RASTER + ZIGZAG
@@ -70,6 +70,30 @@ def test_random_sizes(
     pixel = int(place * height * width)
     network = _network(blocks, int(attention or ordering.zigzag), "pixel", seed)
     _check(network, ordering, height, width, pixel, seed)
+
+
+@pytest.mark.parametrize("ordering", [*ALL, None], ids=lambda o: o.name if o else "none")
+def test_means_before_are_of_what_a_masked_convolution_sees(ordering: Ordering | None) -> None:
+    """Against sums of a kernel of ones, and against causality: nothing earlier moves by a single bit."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 6, 7, dtype=torch.float64)
+    for reach in (1, 2, 4):
+        found = mean_before(x, reach, ordering)
+        conv = MaskedConv2d(1, 1, 2 * reach + 1, bias=False).double()
+        with torch.no_grad():
+            conv.weight.fill_(1)
+            total = torch.cat([conv(x[:, i : i + 1], ordering) for i in range(3)], 1)
+            count = conv(torch.ones(1, 1, 6, 7, dtype=torch.float64), ordering)
+        assert torch.allclose(found, total / count, atol=1e-12) and int(count.min()) >= 1
+        if ordering is None:
+            assert torch.allclose(found[:, :, 0, 0], x[:, :, : reach + 1, : reach + 1].mean((2, 3)))
+            continue
+        rank = ordering.rank(6, 7)
+        for place in ((0, 0), (2, 3), (5, 6), (3, 0)):
+            other = x.clone()
+            other[:, :, place[0], place[1]] += 1
+            moved = (mean_before(other, reach, ordering) != found).any(1).any(0)
+            assert moved[place] and not moved[rank < rank[place]].any()
 
 
 def test_attention_sees_what_convolutions_are_blind_to() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import decoupe
+from decoupe.clustering import kmeans, nearest
 from decoupe.data.synthetic import write
 from decoupe.engine.runfolder import Run
 from decoupe.errors import UsageFault
@@ -16,7 +17,7 @@ from decoupe.evaluate.run import evaluate
 from decoupe.methods.autoregressive import losses
 from decoupe.methods.autoregressive.config import PRESETS, Config
 from decoupe.methods.autoregressive.networks import drop
-from decoupe.methods.clusters import ClusterRoom, Head
+from decoupe.methods.clusters import TRIES, ClusterRoom, Head
 from decoupe.methods.room import Batch, DataSpec, Draw, Room, TrainingData, to_unit
 from decoupe.nn.masked_conv import MaskedConv2d, Ordering
 from tests.tiny import TINY, build
@@ -152,6 +153,43 @@ def test_heads_that_start_at_kmeans_give_its_clusters(room_name: str) -> None:
     assert all(
         torch.equal(v, room.heads.state_dict()[k]) for k, v in state.items()
     )  # a resumed run does not start anew
+
+
+def test_context_is_the_mean_of_cells_around_and_causal_with_an_ordering() -> None:
+    images, _ = _textures(2)
+    room, _ = build(
+        "autoregressive", k=3, shortcut=True, context=2, blocks=0, attention=0, orderings="raster", dropout=0.0
+    )
+    assert isinstance(room, ClusterRoom)
+    room.eval()
+    side = 32 // room.trunk.stride
+    with torch.no_grad():
+        cells = torch.nn.functional.avg_pool2d(images, room.trunk.stride)
+        found = room.features(images).float()
+        assert found.shape[1] == room.trunk.found + 9
+        corner = cells[:, :, :3, :3].mean((2, 3))
+        assert torch.allclose(found[:, -3:, 0, 0], corner, atol=1e-5)
+        last = images.clone()
+        last[:, :, -1, -1] = 1  # of the cell that is visited last
+        empty = images[:, :0, :: room.trunk.stride, :: room.trunk.stride]
+        seen = [room.trunk.beside(empty, one, None, Ordering()) for one in (images, last)]
+        moved = (seen[0] != seen[1]).any(1)
+        assert seen[0].shape[1:] == (9, side, side) and moved[:, -1, -1].all() and int(moved.sum()) == 2
+    with pytest.raises(UsageFault, match="--shortcut with --context"):
+        Config(context=1)
+
+
+def test_the_best_of_several_starts_is_taken_and_the_seed_decides() -> None:
+    rows = torch.cat([torch.randn(300, 2), torch.randn(300, 2) + 6, torch.tensor([[90.0, 0.0]] * 2)])
+    rooms = [build("autoregressive", k=3, seed=seed)[0] for seed in (0, 0, 1)]
+    assert all(isinstance(room, ClusterRoom) and "seed" not in room.state_dict() for room in rooms)
+    one, again, other = (room for room in rooms if isinstance(room, ClusterRoom))
+    assert int(one.seed) == int(again.seed) != int(other.seed)
+    found = one.centres(rows, 3)
+    generator = torch.Generator().manual_seed(int(one.seed))
+    single = [float(nearest(rows, kmeans(rows, 3, generator)[0])[1].mean()) for _ in range(TRIES)]
+    assert float(nearest(rows, found)[1].mean()) == min(single)
+    assert torch.equal(found, again.centres(rows, 3))
 
 
 def _scale(head: Head) -> float:

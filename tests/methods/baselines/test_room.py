@@ -93,6 +93,27 @@ def test_k_regions(kind: str, labelled: str) -> None:
     assert probs.shape[1] == 4 and used <= {0, 1, 2, 3} and len(used) >= (3 if kind in CELLS else 4)
 
 
+@pytest.mark.parametrize("kind", ["kmeans-1x1", "kmeans-7x7"])
+def test_whitened_patches_are_nearest_in_bands_of_identity_covariance(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    light = rng.normal(120, 40, (8, 1, 32, 32)).repeat(3, 1)
+    images = (light + rng.normal(0, (4, 6, 9), (8, 32, 32, 3)).transpose(0, 3, 1, 2)).clip(0, 255).astype(np.uint8)
+    torch.manual_seed(0)
+    spec = DataSpec(3, 32)
+    fitted = Baselines(Config(kind=kind, k=4, size=32, samples=1000, whiten=True), spec)  # type: ignore[arg-type]
+    fitted.prepare(TrainingData(images, images, spec))
+    white = fitted.whitening(torch.from_numpy(images).float() / 127.5 - 1)
+    assert np.abs(np.cov(white.movedim(1, 0).flatten(1).double().numpy(), bias=True) - np.eye(3)).max() < 1e-3
+    labels = fitted.segment(torch.from_numpy(images[:2]).float() / 127.5 - 1).argmax(1)
+    side = fitted.patch // 2
+    for b, y, x in [(0, 5, 6), (1, 20, 28), (0, 12, 3), (1, 9, 9)]:
+        patch = white[b, :, y - side : y + side + 1, x - side : x + side + 1]
+        assert labels[b, y, x] == ((fitted.centres - patch) ** 2).sum((1, 2, 3)).argmin()
+    again = Baselines(fitted.config, spec)
+    again.load_state_dict(fitted.state_dict())
+    assert torch.equal(again.segment(white), fitted.segment(white))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_state_is_all_of_it_and_the_seed_decides(kind: str, labelled: str) -> None:
     fitted, again = room(kind, labelled), room(kind, labelled)
@@ -172,6 +193,7 @@ def test_average_mask_is_read_from_the_labelled_set(labelled: str) -> None:
         ({"axes": 0.0}, "axes between"),
         ({"size": 16}, "size between"),
         ({"samples": 3}, "samples between"),
+        ({"kind": "sift", "whiten": True}, "--whiten with kmeans-1x1, kmeans-7x7"),
     ],
 )
 def test_wrong_settings_are_one_line(options: dict[str, Any], words: str) -> None:

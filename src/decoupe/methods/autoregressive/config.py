@@ -90,12 +90,10 @@ _PAPER = Config(
 )  # fmt: skip
 
 _LAND = Config(
-    whiten=True, shortcut=True, start="kmeans", stem="stem", blocks=2, width=24, over_k=0, marginal_weight=0.6,
-    train_images=1_200, checks=2,
+    whiten=True, shortcut=True, context=3, start="kmeans", stem="stem", blocks=2, width=24, over_k=0,
+    marginal_weight=0.6, train_images=800, checks=2,
 )  # fmt: skip
-_STUDY = Config(
-    size=64, train_images=1_600, width=16, stride=2, reach=2, over_k=0, whiten=True, checks=4, stem="stem", blocks=3
-)
+_STUDY = replace(_LAND, size=64, train_images=960, width=16, blocks=3, context=0)
 
 PRESETS: dict[str, Config] = {
     "cpu": Config(),

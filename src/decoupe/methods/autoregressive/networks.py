@@ -197,7 +197,7 @@ class Model(Trunk):
         x = self.prepared(images)
         frozen = None if self.frozen is None else self.frozen(images)
         below = self.stem(x, draw) if frozen is None else frozen
-        return self.beside(self.autoregressive(below, ordering, draw), x, frozen)
+        return self.beside(self.autoregressive(below, ordering, draw), x, frozen, ordering)
 
 
 BLOCKS = {"stem": 0, "residual": 1, "residuals": 5}

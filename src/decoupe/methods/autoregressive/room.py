@@ -11,7 +11,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from decoupe.clustering import kmeans
 from decoupe.losses.information import symmetric_joints
 from decoupe.merging import merge, propose
 from decoupe.methods.autoregressive import losses
@@ -179,10 +178,9 @@ class AutoregressiveRoom(ClusterRoom):
         maps = torch.cat([self.features(images).float().cpu() for images in self.some(data)])
         maps = nn.functional.normalize(maps, dim=1)
         few = pixels([maps])
-        generator = torch.Generator().manual_seed(0)
         if self.config.k == "auto":
             head = self.head("over")
-            head.conv.weight.copy_(kmeans(few, self.config.over_k, generator)[0][:, :, None, None])
+            head.conv.weight.copy_(self.centres(few, self.config.over_k)[:, :, None, None])
             joint = torch.zeros(self.config.over_k, self.config.over_k, dtype=torch.float64)
             for part in torch.split(maps, 16):
                 probs = head(part.to(self.used.device)).softmax(1)
@@ -191,7 +189,7 @@ class AutoregressiveRoom(ClusterRoom):
             self.curve.copy_(torch.tensor(found.information))
             self.used.fill_(propose(found.information, most=MOST))
         k = int(self.used)
-        self.head("main").conv.weight[:k].copy_(kmeans(few, k, generator)[0][:, :, None, None])
+        self.head("main").conv.weight[:k].copy_(self.centres(few, k)[:, :, None, None])
 
     def features(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D, h, w): the plain network, without masks or shifts (ARL: its projection)."""

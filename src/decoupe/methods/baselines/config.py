@@ -17,7 +17,9 @@ PRETEXTS = ("doersch", "isola", "deepcluster")
 """Kinds that train an encoder before they cluster its features."""
 CELLS = ("random-cnn", "sift", "features", *PRETEXTS)
 """Kinds that cluster the cells of a feature map."""
-CLUSTERED = ("random", "kmeans-1x1", "kmeans-7x7", *CELLS)
+PATCHES = {"kmeans-1x1": 1, "kmeans-7x7": 7}
+"""Kinds that cluster patches, and how many pixels these have along each side."""
+CLUSTERED = ("random", *PATCHES, *CELLS)
 """Kinds with K anonymous regions; the others give background and object."""
 
 
@@ -43,6 +45,8 @@ class Config:
     """ellipse: its axes as a share of the image's sides (0.7 covers 38 % of the image)."""
     samples: int = 100_000
     """kmeans-1x1, kmeans-7x7: patches drawn from the images to fit the centres."""
+    whiten: bool = False
+    """kmeans-1x1, kmeans-7x7: decorrelate the bands over the training images first and give each deviation 1."""
     features: str = ""
     """features: NAME:FILE of a network's weights (vgg16, mobilenet_v2, resnet18, resnet50), or a file of such name."""
     width: int = 32
@@ -69,6 +73,8 @@ class Config:
         in_range("lr", self.lr, 1e-6, 1)
         if self.k != 2 and self.kind not in CLUSTERED:
             raise UsageFault(f"k = 2 for {self.kind}", f"k = {self.k}", f"use --kind {', '.join(CLUSTERED)}")
+        if self.whiten and self.kind not in PATCHES:
+            raise UsageFault(f"--whiten with {', '.join(PATCHES)}", f"--kind {self.kind}", "leave it out")
         if (self.kind == "features") != bool(self.features):
             raise UsageFault(
                 "--features NAME:FILE with --kind features and with no other",
@@ -84,7 +90,7 @@ class Config:
 
 
 PRESETS: dict[str, Config] = {
-    "study": Config(kind="kmeans-1x1", train_images=1_600, width=16),
+    "study": Config(kind="kmeans-1x1", train_images=960, width=16),
     "study-200": Config(kind="kmeans-1x1", size=200, train_images=300_000, batch=60, width=64),
 }
 """`--kind` names the baseline. `study`, `study-200`: sizes for `decoupe reproduce`, small and large."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -37,9 +39,18 @@ def enlarge(images: Tensor, p: int) -> Tensor:
     return F.pad(images, (p // 2,) * 4, mode="replicate") if p > 1 else images
 
 
-def fit_centres(images: Source, k: int, p: int, count: int, generator: torch.Generator) -> Tensor:
-    """(K, C, p, p) centres of the data set's patches."""
+def fit_centres(
+    images: Source,
+    k: int,
+    p: int,
+    count: int,
+    generator: torch.Generator,
+    bands: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """(K, C, p, p) centres of the data set's patches; `bands` is done to (n, C, p, p) patches first."""
     rows = draw_patches(images, count, p, generator)
+    if bands is not None:
+        rows = bands(rows.view(len(rows), -1, p, p)).flatten(1)
     centres, _ = kmeans(rows, k, generator)
     return centres.view(k, -1, p, p)
 

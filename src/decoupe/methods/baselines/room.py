@@ -14,10 +14,11 @@ from torch import Tensor
 
 from decoupe.methods.baselines import average, colour, patches, pretext, things
 from decoupe.methods.baselines.cells import Cells
-from decoupe.methods.baselines.config import CELLS, CLUSTERED, PRETEXTS, Config
+from decoupe.methods.baselines.config import CELLS, CLUSTERED, PATCHES, PRETEXTS, Config
 from decoupe.methods.baselines.grabcut import grabcut
 from decoupe.methods.clusters import some
 from decoupe.methods.room import DataSpec, Phase, Room, Stage, TrainingData
+from decoupe.methods.trunks import Whitening
 
 ROUNDS = 4
 """How often deepcluster takes new clusters."""
@@ -34,11 +35,13 @@ class Baselines(Room):
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__(config, spec)
-        self.patch = {"kmeans-1x1": 1, "kmeans-7x7": 7}.get(config.kind, 0)
+        self.patch = PATCHES.get(config.kind, 0)
         self.register_buffer("seed", torch.randint(1 << 31, (1,)))
         self.register_buffer("centres", torch.zeros(config.k, spec.channels, self.patch, self.patch))
         side = spec.size if config.kind == "average-mask" else 0
         self.register_buffer("mean_mask", torch.zeros(side, side))
+        if config.whiten:
+            self.whitening = Whitening(spec.channels)
         if config.kind in CELLS:
             self.cells = Cells(config, spec.channels)
         if config.kind in PRETEXTS:
@@ -99,8 +102,10 @@ class Baselines(Room):
             self.cells.fit(some(data, self.seed.device), torch.Generator().manual_seed(int(self.seed)))
         if self.patch:
             generator = torch.Generator().manual_seed(int(self.seed))
-            fitted = patches.fit_centres(data.images, self.config.k, self.patch, self.config.samples, generator)
-            self.centres.copy_(fitted)
+            if self.config.whiten:
+                self.whitening.fit(some(data, self.seed.device))
+            drawn = (self.config.k, self.patch, self.config.samples)
+            self.centres.copy_(patches.fit_centres(data.images, *drawn, generator, self._bands))
         if self.config.labels is not None:
             self.mean_mask.copy_(average.mean_mask(self.config.labels, self.spec.size))
 
@@ -118,7 +123,8 @@ class Baselines(Room):
             case "random":
                 return torch.stack([self._noise(image) for image in images])
             case "kmeans-1x1" | "kmeans-7x7":
-                return F.one_hot(patches.assign(images, self.centres), self.config.k).movedim(3, 1).float()
+                near = patches.assign(self._bands(images), self.centres)
+                return F.one_hot(near, self.config.k).movedim(3, 1).float()
             case "kmeans-lab":
                 mask = colour.split_by_colour(images).float()
             case "otsu":
@@ -133,6 +139,10 @@ class Baselines(Room):
                 whole = F.interpolate(self.mean_mask[None, None], (height, width), mode="bilinear", align_corners=False)
                 mask = whole[0].expand(len(images), -1, -1)
         return torch.stack([1 - mask, mask], 1)
+
+    def _bands(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) as they are clustered: whitened, if configured."""
+        return self.whitening(images) if self.config.whiten else images
 
     def _noise(self, image: Tensor) -> Tensor:
         """(K, H, W) uniform on the simplex at every pixel, from the seed and the image's content alone."""

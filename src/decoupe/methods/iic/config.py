@@ -49,7 +49,17 @@ def _published(
 
 PRESETS: dict[str, Config] = {
     "cpu": Config(),
-    "study": Config(size=64, train_images=1_600, width=8, halvings=1, reach=2, over_k=0, whiten=True, checks=4),
+    "study": Config(
+        size=64,
+        train_images=960,
+        width=8,
+        over_k=0,
+        whiten=True,
+        shortcut=True,
+        start="kmeans",
+        marginal_weight=0.6,
+        checks=2,
+    ),
     "potsdam-3": _published(3, 200, 75, 24, 10, 1e-5, 1.5, False),
     "potsdam-6": _published(6, 200, 60, 36, 5, 1e-6, 1.5, False),
     "cocostuff-3": _published(3, 128, 120, 15, 10, 1e-4, 1.5, True),
