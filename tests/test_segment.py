@@ -14,11 +14,10 @@ import pytest
 from PIL import Image as Pillow
 
 from decoupe.errors import Fault, UsageFault
-from decoupe.export import FORMATS
+from decoupe.export import FORMATS, OF_MASKS
 from decoupe.segment import segment
 from tests.bright import Bright
 
-ALL = tuple(name for name, writer in FORMATS.items() if not writer.LAYERS)
 """Layers need a method that finds some."""
 
 
@@ -52,13 +51,13 @@ def digests(folder: Path, hidden: bool = False) -> dict[str, str]:
 
 def test_all_formats_of_a_folder(folder: Path, tmp_path: Path) -> None:
     before, seen, model = digests(folder), [], Bright()
-    done = segment(model, folder, tmp_path / "out", ALL, progress=lambda n, total: seen.append((n, total)))
+    done = segment(model, folder, tmp_path / "out", OF_MASKS, progress=lambda n, total: seen.append((n, total)))
     assert digests(folder) == before
     assert done["images"] == done["written"] == 11 and done["problems"] == [] and done["note"] == ""
     common = {name: writer.FILE for name, writer in FORMATS.items() if writer.FILE}
-    assert done["files"] == {**dict.fromkeys(ALL, 11), **common} and common["coco"] == "coco.json"
+    assert done["files"] == {**dict.fromkeys(OF_MASKS, 11), **common} and common["coco"] == "coco.json"
     lists = 3  # two of voc, one of coco-panoptic
-    assert len(digests(tmp_path / "out")) == 11 * (len(ALL) - len(common)) + len(common) + lists
+    assert len(digests(tmp_path / "out")) == 11 * (len(OF_MASKS) - len(common)) + len(common) + lists
     assert seen[0] == (0, 11) and seen[-1] == (11, 11) and [n for n, _ in seen] == sorted(n for n, _ in seen)
     for path in folder.rglob("*.png"):
         image = np.asarray(Pillow.open(path))
@@ -76,7 +75,7 @@ def test_all_formats_of_a_folder(folder: Path, tmp_path: Path) -> None:
 
 def test_png_alone_equals_png_among_others(folder: Path, tmp_path: Path) -> None:
     segment(Bright(), folder, tmp_path / "one", "png")
-    segment(Bright(), folder, tmp_path / "all", ALL)
+    segment(Bright(), folder, tmp_path / "all", OF_MASKS)
     for path in (tmp_path / "one").rglob("*.png"):
         other = tmp_path / "all" / path.relative_to(tmp_path / "one")
         assert (np.asarray(Pillow.open(path)) != np.asarray(Pillow.open(other))).mean() < 1e-3
@@ -141,20 +140,20 @@ def put(self, path, data):
         os.kill(os.getpid(), signal.SIGKILL)
     return size
 Place.put = put
-from decoupe.export import FORMATS
-segment(Bright(), sys.argv[1], Path(sys.argv[2]), [n for n in FORMATS if not FORMATS[n].LAYERS])
+from decoupe.export import OF_MASKS
+segment(Bright(), sys.argv[1], Path(sys.argv[2]), OF_MASKS)
 """
 
 
 def test_resumed_after_kill_nine_equals_uninterrupted(folder: Path, tmp_path: Path, root: Path) -> None:
-    segment(Bright(), folder, tmp_path / "straight", ALL)
+    segment(Bright(), folder, tmp_path / "straight", OF_MASKS)
     out = tmp_path / "killed"
     for when in (8, 13):
         command = [sys.executable, "-c", KILLED, str(folder), str(out), str(when)]
         assert subprocess.run(command, cwd=root, timeout=120).returncode == -9
     with (out / ".decoupe-progress" / "progress.jsonl").open("ab") as file:
         file.write(b'{"key": "p00", "from": "cut o')
-    done = segment(Bright(), folder, out, ALL)
+    done = segment(Bright(), folder, out, OF_MASKS)
     assert 0 < done["skipped"] < 11
     assert digests(out) == digests(tmp_path / "straight")
     assert not list(out.rglob("*.tmp"))
@@ -209,7 +208,7 @@ def test_names_that_clash_get_outputs_of_their_own(tmp_path: Path) -> None:
     names = ["a.jpg", "a.png", "A.PNG", "x/a.png", "y/a.png", "x_a.png", "é.png", "e\u0301.png", "a.overlay.png"]
     for seed, name in enumerate(names):
         save(tmp_path / "in" / name, seed)
-    done = segment(Bright(), tmp_path / "in", tmp_path / "out", ALL)
+    done = segment(Bright(), tmp_path / "in", tmp_path / "out", OF_MASKS)
     apart = ("dataset.voc/", "coco.panoptic/")
     for folder in (tmp_path / "out", *(tmp_path / "out" / name for name in ("dataset.voc", "coco.panoptic"))):
         files = {str(p.relative_to(folder)).casefold() for p in folder.rglob("*.png")}
@@ -227,7 +226,7 @@ def test_hostile_names_stay_inside(tmp_path: Path) -> None:
         save(parent / "in" / "t.png", seed)
         (parent / "in" / "t.png").rename(parent / "in" / safe)
     before = digests(parent, hidden=True)
-    done = segment(Bright(), parent / "in", parent / "out", ALL)
+    done = segment(Bright(), parent / "in", parent / "out", OF_MASKS)
     assert done["problems"] == [] and done["written"] == sum(not name.startswith(".") for name in names)
     after = digests(parent, hidden=True)
     assert {name: after[name] for name in before} == before
@@ -291,5 +290,5 @@ def test_options_not_there_are_refused(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_real_run(tiny_run: Path, synth: Path, tmp_path: Path) -> None:
-    done = segment(tiny_run, synth / "images", tmp_path / "out", ALL)
+    done = segment(tiny_run, synth / "images", tmp_path / "out", OF_MASKS)
     assert done["written"] == 8 and done["problems"] == []

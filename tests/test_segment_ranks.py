@@ -21,10 +21,10 @@ __all__ = ["folder"]
 RANK = """
 import sys
 from pathlib import Path
-from decoupe.export import FORMATS
+from decoupe.export import OF_MASKS
 from decoupe.segment import segment
 from tests.bright import Bright
-done = segment(Bright(), sys.argv[1], Path(sys.argv[2]), [n for n in FORMATS if not FORMATS[n].LAYERS])
+done = segment(Bright(), sys.argv[1], Path(sys.argv[2]), OF_MASKS)
 print(done["images"], done["written"])
 """
 

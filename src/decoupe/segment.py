@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from decoupe.data.decode import MAX_PIXELS
-from decoupe.data.geo import Geo, read_geo
-from decoupe.data.sources import Item, find
+from decoupe.data.sources import find
 from decoupe.engine.launch import world
 from decoupe.errors import Fault, UsageFault
 from decoupe.export import FORMATS, Place, Writer, choose
-from decoupe.export.jobs import check_out, missing_jobs, names_of
+from decoupe.export.jobs import check_out, geo_of, missing_jobs, names_of
 from decoupe.export.ledger import Ledger
 from decoupe.export.palette import chosen
 from decoupe.pipeline import Pipeline
@@ -25,19 +24,6 @@ if TYPE_CHECKING:
     from decoupe.given import Given
     from decoupe.model import Model
     from decoupe.tiling import Tiler, Tiles
-
-
-def _geo_of(items: Sequence[Item]) -> Callable[[str], Geo | None]:
-    """Reads the pixel size and georeference of the photo with a key."""
-    by_key: dict[str, Item] = {}
-
-    def geo(key: str) -> Geo | None:
-        if not by_key:  # most formats never ask
-            by_key.update((item.key, item) for item in items)
-        item = by_key.get(key)
-        return None if item is None else read_geo(item.path, item.frame)
-
-    return geo
 
 
 def _stamp(model: Model, crf: Settings | None, tiles: Tiles | None) -> dict[str, Any]:
@@ -112,7 +98,7 @@ def segment(
             model.names,
             chosen(model.names, model.colours),
             lambda name: ledger.records(name, keys),
-            _geo_of(items),
+            geo_of(items),
         )
         share = items if here.size == 1 else items[here.rank :: here.size]
         jobs = missing_jobs(place, ledger, share, names[here.rank :: here.size], wanted)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ import tifffile
 from PIL import Image as Pillow
 
 from decoupe.data.geo import GEO_TAGS, KEYS, SCALE, TIEPOINTS, TRANSFORM, Geo, read_geo
+from decoupe.data.sources import Item
+from decoupe.export.jobs import geo_of
 from decoupe.segment import segment
 from tests.bright import Bright
 
@@ -64,6 +69,21 @@ def test_the_georeference_is_in_the_masks_too(tmp_path: Path, transform: bool, t
     assert [row["unit"] for row in rows] == ["m", "m"]
     for row in rows:
         assert float(row["area"]) == pytest.approx(int(row["pixels"]) * 0.125, rel=1e-6)
+
+
+def test_asked_by_many_threads_at_once_every_photo_has_its_place(tmp_path: Path) -> None:
+    georeferenced(tmp_path / "a.tif", UTM)
+
+    class Slow(list[Item]):
+        def __iter__(self) -> Iterator[Item]:
+            for item in super().__iter__():
+                time.sleep(0.002)
+                yield item
+
+    items = Slow(Item(tmp_path / "a.tif", str(number)) for number in range(20))
+    geo = geo_of(items)
+    with ThreadPoolExecutor(8) as pool:
+        assert None not in list(pool.map(geo, [item.key for item in items][::-1]))
 
 
 def test_another_reader_finds_the_same_place(tmp_path: Path) -> None:

@@ -13,10 +13,13 @@ import pytest
 from PIL import Image
 
 from decoupe.data.decode import read_mask
-from decoupe.errors import Fault
+from decoupe.data.geo import read_geo
+from decoupe.errors import Fault, UsageFault
+from decoupe.export import FORMATS
 from decoupe.model import load
 from decoupe.review.kept import export, kept
 from decoupe.review.regions import Regions, merge, rename
+from tests.data.test_geo import UTM, georeferenced
 from tests.review.serving import Served, serving
 
 
@@ -149,6 +152,7 @@ def test_exports_hold_the_corrected_masks(run: Callable[[str], Path], tmp_path: 
         served.post("/api/judge/1", {"verdict": "accepted"})
         about = served.get("/api/export").json()
         assert (about["count"], about["corrected"]) == (2, 1)
+        assert about["formats"] == [name for name in FORMATS if name != "layers"]
         made = served.post("/api/export", {"formats": ["png", "coco", "csv"]}).json()
         again = served.post("/api/export", {"formats": ["png"]}).json()
         assert made["count"] == 2 and made["folder"] == "review/export-1" and again["folder"] == "review/export-2"
@@ -163,6 +167,19 @@ def test_exports_hold_the_corrected_masks(run: Callable[[str], Path], tmp_path: 
     areas = [a["area"] for a in coco["annotations"] if a["image_id"] == image]
     assert areas == [600]
     assert export(path, tmp_path / "out", "voc,tiff,rois,ora,cvat,labelstudio,overlay,npz") == 2
+    with pytest.raises(UsageFault, match="decoupe segment"):
+        export(path, tmp_path / "layers", "layers")
+
+
+def test_exported_masks_keep_their_place_on_the_earth(run: Callable[[str], Path], tmp_path: Path) -> None:
+    path, photo = run("two"), tmp_path / "photos" / "a.tif"
+    photo.parent.mkdir()
+    georeferenced(photo, UTM)
+    with serving(path, photo.parent, scan=False) as served:
+        assert served.post("/api/judge/0", {"verdict": "accepted"}).status == 200
+    assert export(path, tmp_path / "out", "tiff,csv") == 1
+    (mask,) = (tmp_path / "out").glob("*.tif")
+    assert read_geo(mask) == read_geo(photo) and read_geo(photo) is not None
 
 
 def test_an_instance_is_removed_into_the_background(run: Callable[[str], Path]) -> None:

@@ -26,8 +26,10 @@ WRITERS: tuple[type[Writer], ...] = (
 )  # fmt: skip
 FORMATS: dict[str, type[Writer]] = {writer.NAME: writer for writer in WRITERS}
 """Every format that `--format` accepts."""
+OF_MASKS = tuple(name for name, writer in FORMATS.items() if not writer.LAYERS)
+"""Those that need the masks alone, and not the layers of a room that finds layers."""
 
-__all__ = ["FORMATS", "STATE", "Place", "Record", "Segmented", "Writer", "choose"]
+__all__ = ["FORMATS", "OF_MASKS", "STATE", "Place", "Record", "Segmented", "Writer", "choose"]
 
 
 def choose(formats: str | Sequence[str]) -> tuple[str, ...]:

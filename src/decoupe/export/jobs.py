@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from decoupe.data.geo import Geo, read_geo
 from decoupe.data.paths import MARKER
 from decoupe.data.sources import Item
 from decoupe.errors import Fault
 from decoupe.export import FORMATS, Place
 from decoupe.export.ledger import Ledger, signature
+
+
+class Placed(Protocol):
+    """A photo with its key."""
+
+    @property
+    def key(self) -> str:
+        """Unique name of its outputs."""
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+
+    @property
+    def frame(self) -> int:
+        """Which image of the file it is."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,20 @@ def names_of(source: Any, items: Sequence[Item]) -> list[str]:
             name = item.key + item.path.suffix
         names.append(name + (f"#{item.frame}" if item.frame else ""))
     return names
+
+
+def geo_of(items: Iterable[Placed]) -> Callable[[str], Geo | None]:
+    """Reads the pixel size and georeference of the photo with a key; may be asked from several threads."""
+
+    @cache
+    def by_key() -> dict[str, Placed]:  # most formats never ask
+        return {item.key: item for item in items}
+
+    def geo(key: str) -> Geo | None:
+        item = by_key().get(key)
+        return None if item is None else read_geo(item.path, item.frame)
+
+    return geo
 
 
 def missing_jobs(

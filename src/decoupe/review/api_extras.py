@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from decoupe.data.decode import BadImage, read_image, resize, resize_probs
 from decoupe.errors import Fault, UsageFault
-from decoupe.export import FORMATS
+from decoupe.export import OF_MASKS
 from decoupe.export.overlay import as_rgb
 from decoupe.instances import separate
 from decoupe.review import beside, pictures
@@ -194,7 +194,7 @@ def exports(desk: Desk, request: Request, body: bytes) -> Response:
     except Fault:
         count = 0
     corrected = sum(1 for photo in desk.album.photos if desk.entry(photo).corrected and desk.entry(photo).kept)
-    return answer({"count": count, "corrected": corrected, "formats": list(FORMATS)})
+    return answer({"count": count, "corrected": corrected, "formats": list(OF_MASKS)})
 
 
 def write(desk: Desk, request: Request, body: bytes) -> Response:

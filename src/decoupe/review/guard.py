@@ -136,7 +136,7 @@ class _Counted:
 def check(scope: Scope, session: Session) -> None:
     """Raise `Refusal` unless the request may pass; the rules stand at the top of this file."""
     headers = _headers(scope)
-    if "websocket" in headers.get("upgrade", [""])[0].lower():
+    if any("websocket" in value.lower() for value in headers.get("upgrade", [])):
         raise Refusal(403, "no WebSockets here")
     hosts = headers.get("host", [])
     if len(hosts) != 1 or hosts[0].lower() not in session.hosts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoupe.data.decode import read_image, read_mask
-from decoupe.errors import Fault
+from decoupe.errors import Fault, UsageFault
+from decoupe.export import FORMATS, OF_MASKS, Place, choose
+from decoupe.export.base import Record
+from decoupe.export.jobs import geo_of
+from decoupe.export.ledger import Ledger, signature
 from decoupe.review.album import Album, Photo
 from decoupe.review.book import entries, folder_of, mask_path, read_state
 from decoupe.review.regions import Naming
@@ -79,7 +84,7 @@ class _Drawn:
     labels: NDArray[np.int64]
     names: tuple[str, ...]
 
-    @property
+    @cached_property
     def probs(self) -> NDArray[np.float32]:
         """(K, H, W) one-hot."""
         return np.stack([(self.labels == k).astype(np.float32) for k in range(len(self.names))])
@@ -92,18 +97,18 @@ def export(
 
     Regions are counted as they are shown: 0 to K - 1 in order. Fault as `kept`, and if `out` cannot be written.
     """
-    from decoupe.export import FORMATS, Place, choose
-    from decoupe.export.base import Record
-    from decoupe.export.ledger import Ledger, signature
-
-    wanted, masks, naming = choose(formats), kept(run, images), read_naming(Path(run))
+    wanted = choose(formats)
+    if unknown := [name for name in wanted if name not in OF_MASKS]:
+        raise UsageFault(f"formats of masks ({', '.join(OF_MASKS)})", unknown[0], "use `decoupe segment` for that")
+    masks, naming = kept(run, images), read_naming(Path(run))
     shown = naming.shown()
     place_of = np.zeros(len(naming.names), np.int64)
     place_of[[region.index for region in shown]] = np.arange(len(shown))
     names, keys = tuple(region.name for region in shown), sorted(one.photo.key for one in masks)
     with ExitStack() as stack:
         ledger = stack.enter_context(Ledger(Path(out), _stamp(naming, masks)))
-        place = Place(Path(out), names, tuple(r.colour for r in shown), lambda name: ledger.records(name, keys))
+        palette, geo = tuple(region.colour for region in shown), geo_of([one.photo for one in masks])
+        place = Place(Path(out), names, palette, lambda name: ledger.records(name, keys), geo)
         writers: dict[str, Any] = {name: FORMATS[name](place) for name in wanted}
         look = any(FORMATS[name].IMAGE for name in wanted)
         for one in masks:
