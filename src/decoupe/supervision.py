@@ -48,11 +48,11 @@ class Recipe:
 
     lr: float = 5e-4
     """Highest AdamW learning rate; falls to zero along a cosine."""
-    keep: float = 0.5
+    keep: float = 0.1
     """Weight of the masks the run gave before, on photos without labels."""
     jitter: float = 0.2
     """Colour jitter of the photos."""
-    images: int = 6_400
+    images: int = 1_600
     """Photos to see by default."""
 
 

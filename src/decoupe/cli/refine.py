@@ -32,14 +32,14 @@ def flags(parser: Parser) -> None:
         type=filled("--images"),
         help="photos on which the run's own masks are kept (default: those of RUN)",
     )
-    add("--images-seen", metavar="N", type=whole("--images-seen", 1), help="stop after N images (default: 6,400)")
+    add("--images-seen", metavar="N", type=whole("--images-seen", 1), help="stop after N images (default: 1,600)")
     add(
         "--minutes",
         metavar="M",
         type=number("--minutes", 1e-3, 1e6),
         help="stop after M minutes; the first limit counts",
     )
-    add("--keep", metavar="W", type=number("--keep", 0, 100), help="weight of the run's own masks (default: 0.5)")
+    add("--keep", metavar="W", type=number("--keep", 0, 100), help="weight of the run's own masks (default: 0.1)")
     add("--lr", metavar="R", type=number("--lr", 1e-7, 1), help="highest learning rate (default: 0.0005)")
     add("--seed", metavar="S", type=whole("--seed", 0, 2**31 - 1), help="seed of everything random (default: 0)")
     add("--resume", action="store_true", help="go on with the run at --run, with its recorded settings")
