@@ -53,6 +53,14 @@ def test_every_flipped_bit_is_found(run: Run) -> None:
     Run.open(run.path)
 
 
+def test_a_bit_that_changes_no_number_is_found_too(run: Run) -> None:
+    run.commit(score=1e-07)
+    text = (run.path / "run.json").read_bytes()
+    (run.path / "run.json").write_bytes(text.replace(b"1e-07", b"1E-07"))
+    with pytest.raises(Fault, match="changed or damaged"):
+        Run.open(run.path)
+
+
 def test_a_crash_between_file_and_manifest_leaves_a_valid_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     import decoupe.engine.runfolder as module
 

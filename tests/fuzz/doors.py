@@ -27,6 +27,7 @@ from decoupe.data.geo import read_geo
 from decoupe.data.sources import find
 from decoupe.data.tags import read_tags
 from decoupe.data.windows import open_windows
+from decoupe.engine.files import dump_json
 from decoupe.engine.runfolder import Run, _seal
 from decoupe.engine.tensors import load_tensors, pack_tensors
 from decoupe.errors import Fault
@@ -418,7 +419,7 @@ def read_run(path: Path) -> Any:
     try:
         info = json.loads(path.read_bytes())
         info["seal"] = _seal(info)
-        path.write_text(json.dumps(info))
+        path.write_bytes(dump_json(info))
     except Exception:  # noqa: BLE001 then it stays as it is
         pass
     return opened(path.parent)
@@ -431,7 +432,7 @@ def read_named(path: Path) -> Any:
     info = json.loads(finished()["run.json"])
     info["files"]["names.json"] = hashlib.sha256(path.read_bytes()).hexdigest()
     info["seal"] = _seal(info)
-    path.with_name("run.json").write_text(json.dumps(info))
+    path.with_name("run.json").write_bytes(dump_json(info))
     return opened(path.parent)
 
 

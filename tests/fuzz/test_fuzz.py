@@ -22,7 +22,7 @@ from decoupe.data.decode import BadImage
 from decoupe.data.shards import members
 from decoupe.data.sources import find
 from decoupe.data.windows import open_windows
-from decoupe.engine.files import parse_json
+from decoupe.engine.files import dump_json, parse_json
 from decoupe.engine.runfolder import Run, _seal
 from decoupe.errors import Fault
 from decoupe.export.readers import read_masks
@@ -145,7 +145,7 @@ def test_run_json_of_another_form(tiny_run: Path, tmp_path: Path, case: str) -> 
     place = tmp_path / "run/run.json"
     info = json.loads(place.read_bytes()) | RUN[case]
     info = {key: value for key, value in info.items() if value is not None}
-    place.write_text(json.dumps(info | {"seal": _seal(info)}))
+    place.write_bytes(dump_json(info | {"seal": _seal(info)}))
     with pytest.raises(Fault) as caught:
         load(tmp_path / "run")
     assert len(str(caught.value)) < 1000
