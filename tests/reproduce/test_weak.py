@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,12 @@ def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where tables lie that look at one run."""
+    return tmp_path_factory.mktemp("study")
+
+
 def tiny(table: Table) -> Table:
     """The same table from the smallest networks."""
 
@@ -62,23 +69,30 @@ def _sized(variant: Variant) -> Variant:
     return dataclasses.replace(variant, options=options, settings={**variant.settings, "size": 32})
 
 
-def test_the_stages_are_rows_of_one_run_and_scored_at_full_size(voc: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_stages_are_rows_of_one_run_and_scored_at_full_size(voc: Path, study: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("decoupe.engine.health.FULL", 2.0)
-        found = reproduce(tiny(weak.STAGES), f"voc2012:{voc}", out=tmp_path)
+        found = reproduce(tiny(weak.STAGES), f"voc2012:{voc}", out=study)
     rows = {row["row"]: row for row in found["results"]}
     assert list(rows) == ["Grad-CAM", weak.CRF, weak.SEC, weak.BOTH, weak.SELF]
     assert rows["Grad-CAM"]["text"] == {"miou": 0.269} and rows[weak.BOTH]["text"] == {"miou": 0.506}
     assert len({row["seeds"][0]["run"] for row in found["results"]}) == 1, "every row looks at the same run"
-    run = Run.open(tmp_path / rows[weak.SEC]["seeds"][0]["run"])
+    run = Run.open(study / rows[weak.SEC]["seeds"][0]["run"])
     assert run.info["data"]["tags"].startswith("tags: cat") and run.info["data"]["n"] == 12
-    assert [c.stage for c in run.candidates()] == ["classifier", "sec", "self-training 1"]
+    assert [c.stage for c in run.candidates()] == ["classifier", "sec", "self-training 1", "self-training 2"]
     model = Model(run, run.candidates()[1].images)
     model.crf = None
     assert rows[weak.SEC]["metrics"]["miou"] == pytest.approx(_by_hand(model, voc), abs=2e-3)
     scored = evaluate(run, f"voc2012:{voc}")["results"]
     assert {row["matching"] for row in scored} == {"named"}, "regions are scored under their own names"
-    assert (tmp_path / "weak-table-2/report.html").is_file() and rows[weak.SEC]["n_images"] == 4
+    assert (study / "weak-table-2/report.html").is_file() and rows[weak.SEC]["n_images"] == 4
+    again = Path(shutil.copytree(study, tmp_path / "again"))
+    lost = Run.open(again / rows[weak.SEC]["seeds"][0]["run"])
+    lost.commit(status="collapsed", health={"healthy": False, "collapsed_at": 9})
+    for row in reproduce(tiny(weak.STAGES), f"voc2012:{voc}", out=again)["results"]:
+        assert row["status"] == "collapsed" and row["metrics"] == {} and row["n_runs"] == 0
+        assert row["collapsed"]["n"] == row["collapsed"]["of"] == 1 and row["collapsed"]["at"] == [9]
 
 
 def _by_hand(model: Model, voc: Path) -> float:
@@ -117,13 +131,14 @@ def test_the_crf_of_a_row_is_that_of_the_photo() -> None:
     assert _labels(probs.numpy().astype(np.float16), image, ("a", "b", "c"), PRESETS["sec-test"], 12).shape == (24, 30)
 
 
-def test_the_grid_becomes_a_picture(voc: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_grid_becomes_a_picture(voc: Path, study: Path) -> None:
     """Red where the mean IoU is highest, blue where it is lowest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("decoupe.engine.health.FULL", 2.0)
-        found = reproduce(tiny(weak.GRID), f"voc2012:{voc}", out=tmp_path)
+        found = reproduce(tiny(weak.GRID), f"voc2012:{voc}", out=study)
     assert len(found["results"]) == 25 and len({row["seeds"][0]["run"] for row in found["results"]}) == 1
-    with Image.open(tmp_path / "weak-crf-grid/grid.png") as picture:
+    with Image.open(study / "weak-crf-grid/grid.png") as picture:
         assert picture.size == (6 * CELL, 6 * CELL)
     values = {(float(i), float(j)): float(i + j) for i in range(2) for j in range(2)}
     drawn = Image.open(io.BytesIO(heat_map(values, [0, 1], [0, 1]))).convert("RGB")
@@ -139,6 +154,7 @@ def test_photos_tags_and_weights_are_for_tables_of_tags(tmp_path: Path) -> None:
         reproduce("weak-table-2", "voc2012:x", given={"photos": "p/"}, out=tmp_path)
 
 
+@pytest.mark.slow
 def test_other_photos_and_weights_reach_the_run(voc: Path, tmp_path: Path) -> None:
     """`--photos` and `--tags` in place of the layout's own, three of its classes by --protocol."""
     (tmp_path / "tags.csv").write_text(

@@ -26,6 +26,7 @@ from decoupe.evaluate.run import number
 from decoupe.model import Model
 from decoupe.reproduce.claims import student
 from decoupe.reproduce.runs import Fitting, Images
+from decoupe.reproduce.scores import collapsed
 from decoupe.reproduce.table import Rows, Variant
 from decoupe.types import Image, Labels, Regions
 
@@ -34,21 +35,25 @@ if TYPE_CHECKING:
 
 GRID_SIDE, CPU_SIDE = 161, 256
 """Longer side of the photos that the CRF sees in the grid over widths, and at the scale cpu; widths are scaled too."""
+METRICS = ("miou", "accuracy")
 BASE = "sec-test"
 """Preset of the CRF whose kernels and widths are varied."""
 
 
 def measure(context: Context) -> Rows:
-    """One result row: dataset-level mean IoU, the mean over seeds, with the regions matched by their names."""
+    """One result row: dataset-level mean IoU, the mean over seeds, with the regions matched by their names.
+
+    Runs that collapsed count as such and have no figures.
+    """
     part, settings = _asked(context.row.short)
     longest = GRID_SIDE if part == "grid" else CPU_SIDE if context.fitting.scale == "cpu" else None
     part = "maps" if part == "grid" else part
     figures = []
     runs = [_run(context, variant, seed) for variant in context.row.variants for seed in range(context.seeds)]
     for run in runs:
-        maps = _maps(context, run, part)
-        figures.append(_score(context, maps, settings, longest))
-    if longest == GRID_SIDE:
+        if run.info["status"] == "done":
+            figures.append(_score(context, _maps(context, run, part), settings, longest))
+    if longest == GRID_SIDE and figures:
         _picture(context, statistics.fmean(float(one["miou"]) for one in figures))
     return [_row(context, runs, figures)]
 
@@ -194,7 +199,9 @@ def _row(context: Context, runs: list[Run], figures: list[Mapping[str, Any]]) ->
     values = [float(one["miou"]) for one in figures]
     deviation = statistics.stdev(values) if len(values) > 1 else None
     doubt = None if deviation is None else student(len(values)) * deviation / math.sqrt(len(values))
-    accuracy = statistics.fmean(float(one["accuracy"]) for one in figures)
+    means = {key: number(statistics.fmean(float(one[key]) for one in figures)) for key in METRICS} if figures else {}
+    scores = iter({"miou": one["miou"], "per_class": one["per_class"]} for one in figures)
+    lost = collapsed(runs)
     keys = ("seed", "status", "images_seen", "seconds")
     return {
         "row": context.row.name,
@@ -202,20 +209,20 @@ def _row(context: Context, runs: list[Run], figures: list[Mapping[str, Any]]) ->
         "matching": "named",
         "observed": ["image"],
         "uses_labels": False,
-        "status": "done",
+        "status": "done" if not lost["n"] else "partly collapsed" if figures else "collapsed",
         "n_images": len(context.task.samples),
-        "metrics": {"miou": number(statistics.fmean(values)), "accuracy": number(accuracy)},
+        "metrics": means,
         "spread": {} if deviation is None else {"miou": number(deviation)},
-        "uncertainty": {"miou": None if doubt is None else number(doubt)},
-        "interval": {"miou": figures[0]["interval"]},
-        "per_class": figures[0]["per_class"],
-        "n_runs": len(runs),
-        "collapsed": {"n": 0, "of": len(runs), "at": [], "interval": [0.0, 1.0]},
+        "uncertainty": {"miou": None if doubt is None else number(doubt)} if figures else {},
+        "interval": {"miou": figures[0]["interval"]} if figures else {},
+        "per_class": figures[0]["per_class"] if figures else {},
+        "n_runs": len(figures),
+        "collapsed": lost,
         "text": dict(context.row.text),
         "note": context.row.note,
         "seeds": [
             {"run": f"runs/{run.path.name}"} | {key: run.info.get(key) for key in keys}
-            | {"miou": one["miou"], "per_class": one["per_class"]}
-            for run, one in zip(runs, figures, strict=True)
+            | (next(scores) if run.info["status"] == "done" else {})
+            for run in runs
         ],
     }  # fmt: skip
