@@ -38,6 +38,7 @@ def desk(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_from_teacher_to_masks_scores_names_and_report(
     made: Path, desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,6 +78,7 @@ def test_help_lists_the_students_options(capsys: pytest.CaptureFixture[str]) -> 
     assert "Channels of the student's first level. (default: 16)" in " ".join(said.split())
 
 
+@pytest.mark.slow
 def test_what_a_resumed_run_does_not_read_again_is_said(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["distill", "teacher", "--run", "student", *QUICK]) == 0
     capsys.readouterr()
@@ -100,6 +102,7 @@ def test_photos_of_any_bands_and_another_size(channels: int, desk: Path) -> None
     assert regions.probs.shape == (3, 40, 33)
 
 
+@pytest.mark.slow
 def test_resuming_is_exact_and_keeps_its_teacher(made: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from decoupe.engine.loop import Loop
 

@@ -74,6 +74,7 @@ def test_floors_that_matter_for_safety() -> None:
     assert "torch>=2.10" in wanted and "!=2.6.2,!=2.6.3" in wanted
 
 
+@pytest.mark.slow
 def test_public_names_are_functions_even_when_their_modules_were_imported_first() -> None:
     code = (
         "import decoupe.fit, decoupe.segment, decoupe.model\n"

@@ -84,6 +84,7 @@ def test_a_run_that_is_lost_does_not_end_the_others(
     assert found["summary"]["score"]["n"] == 1 and found["summary"]["score"]["deviation"] is None
 
 
+@pytest.mark.slow
 def test_the_same_command_again_skips_what_is_over_and_goes_on_with_the_rest(
     unjudged: None, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_run_that_had_not_begun_is_begun(unjudged: None, photos: Path, tmp_pat
     assert found["runs"][0]["status"] == "done" and found["summary"]["score"] is None
 
 
+@pytest.mark.slow
 def test_places_work_side_by_side_and_give_the_same(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ def _rank(rank: int, size: int, folder: Path, out: Path, root: Path) -> subproce
     return subprocess.Popen(command, env=environment, cwd=root, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_ranks_share_the_images_and_give_what_one_process_gives(folder: Path, tmp_path: Path, root: Path) -> None:
     """Together, one killed and started again, and a process alone that finds everything done."""
     segment(Bright(), folder, tmp_path / "straight", ALL)

@@ -70,6 +70,7 @@ def test_bands_without_a_meaning_are_one_line(own: Path) -> None:
         room.prepare(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("k", "channels"), [(3, 3), (3, 1), (2, 5)])
 def test_it_learns_the_regions_of_its_teacher(k: int, channels: int, tmp_path: Path) -> None:
     options = {"channels": channels, "teacher": teacher(channels, k), "width": 8, "round_images": 800}
@@ -103,6 +104,7 @@ def _stopped(folder: Path, own: Path, images: int) -> None:
         part.train(False)
 
 
+@pytest.mark.slow
 def test_a_changed_teacher_is_refused_and_a_missing_one_when_it_is_needed(own: Path, tmp_path: Path) -> None:
     _stopped(tmp_path / "first", own, 40)
     _stopped(tmp_path / "second", own, 136)

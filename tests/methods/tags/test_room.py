@@ -197,6 +197,7 @@ def test_the_preset_of_the_text_is_the_texts() -> None:
         Config(backbone="vgg16", cam="cam")
 
 
+@pytest.mark.slow
 def test_the_segmenter_learns_from_a_few_cells_of_each_thing(weights: str) -> None:
     """A tenth of the cells are cues; the losses on areas and edges fill in the rest."""
     room, data = room_of(weights, width=32, lr=2e-3, mirror=False)
@@ -243,6 +244,7 @@ def words(folder: Path, *more: str) -> list[str]:
     return [*fit, *options, *more]
 
 
+@pytest.mark.slow
 def test_two_commands_from_tags_to_named_masks(folder: Path, weights: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("decoupe.engine.health.FULL", 2.0)
@@ -264,6 +266,7 @@ def test_two_commands_from_tags_to_named_masks(folder: Path, weights: str) -> No
         Path(weights + ".gone").rename(weights)
 
 
+@pytest.mark.slow
 def test_tags_that_change_end_a_resumed_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("decoupe.engine.health.FULL", 2.0)
