@@ -8,6 +8,7 @@ import functools
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,19 @@ from decoupe.engine.runfolder import Run
 from decoupe.engine.tensors import pack_tensors
 from decoupe.methods import ROOMS
 from decoupe.methods.config import read_config
-from decoupe.methods.room import DataSpec, Room, TrainingData
+from decoupe.methods.room import Batch, DataSpec, Room, TrainingData
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What one step of a phase did."""
+
+    phase: str
+    loss: torch.Tensor
+    logged: dict[str, torch.Tensor]
+    changed: dict[str, bool]
+    """Parameters that changed, and whether the phase trains them."""
+
 
 TINY: dict[str, dict[str, Any]] = {
     "independence": {
@@ -182,6 +195,25 @@ def build(name: str, channels: int = 3, seed: int = 0, **options: Any) -> tuple[
         data = dataclasses.replace(data, spec=DataSpec(channels, size, ("bright", "round")), tags=tags)
     torch.manual_seed(seed)
     return ROOMS[name].room()(config, data.spec), data
+
+
+def steps(room: Room, data: TrainingData, batch: Callable[[int], Batch]) -> Iterator[Step]:
+    """One step of every phase of every stage, on `batch(stage)`."""
+    for index in range(len(room.stages())):
+        room.enter(index, data, True)
+        room.train()
+        for phase in room.stages()[index].phases:
+            optimiser = phase.optimiser()
+            room.requires_grad_(False)
+            for module in phase.trained():
+                module.requires_grad_(True)
+            own = {id(p) for module in phase.trained() for p in module.parameters()}
+            before = {key: p.detach().clone() for key, p in room.named_parameters()}
+            loss, logged = phase(batch(index))
+            loss.backward()
+            optimiser.step()
+            changed = {key: id(p) in own for key, p in room.named_parameters() if not torch.equal(p, before[key])}
+            yield Step(phase.name, loss.detach(), logged, changed)
 
 
 def loop(name: str, folder: Path, resume: bool = False, precision: str = "fp32", seed: int = 0, **options: Any) -> Loop:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from decoupe.methods.config import in_range
 from decoupe.methods.independence.cluster.settings import ClusterSettings
@@ -121,6 +121,12 @@ def complete(config: Config) -> Config:
     return config if config.batch is not None else replace(config, batch=32 if config.task == "foreground" else 16)
 
 
+_GAME: dict[str, Any] = {
+    "adversarial": "nonsaturating", "area_spread": 0.0, "area_margin": 0.0, "area_weight": 1000.0,
+    "lr_discriminator": 2e-4, "lr_mask": 4e-4, "average": 0.0,
+}  # fmt: skip
+"""The adversarial game as the paper plays it, in both tasks."""
+
 _PAPER = Config(
     size=128,
     members=1,
@@ -131,13 +137,7 @@ _PAPER = Config(
     coarse=1,
     deconvolution=True,
     pools=(1,),
-    adversarial="nonsaturating",
-    area_spread=0.0,
-    area_margin=0.0,
-    area_weight=1000.0,
-    lr_discriminator=2e-4,
-    lr_mask=4e-4,
-    average=0.0,
+    **_GAME,
     zoom=1.0,
     shift=0.0,
     jitter=0.0,
@@ -161,13 +161,7 @@ _CROWD = Config(
     upright=True,
     generator_width=64,
     generator_images=640_000,
-    adversarial="nonsaturating",
-    area_spread=0.0,
-    area_margin=0.0,
-    area_weight=1000.0,
-    lr_discriminator=2e-4,
-    lr_mask=4e-4,
-    average=0.0,
+    **_GAME,
 )
 
 PRESETS: dict[str, Config] = {

@@ -26,6 +26,7 @@ from decoupe.methods.independence.cluster.task import Cluster
 from decoupe.methods.independence.config import PRESETS, Config
 from decoupe.methods.independence.room import Independence
 from decoupe.methods.room import Batch, DataSpec, Draw, TrainingData, to_unit
+from tests.tiny import steps
 
 TINY: dict[str, Any] = {
     "task": "cluster", "size": 32, "batch": 8, "passes": 2, "pass_images": 24, "composites": 6, "segmenter_width": 4,
@@ -73,23 +74,10 @@ def test_the_task_chooses_its_class() -> None:
 @pytest.mark.parametrize(("source", "layout"), [("cutouts", "prior"), ("provider", "prior"), ("provider", "trained")])
 def test_phases_change_their_own_networks_only(source: str, layout: str) -> None:
     made, data = room(source=source, layout=layout, area=0.1)
-    for index in range(len(made.stages())):
-        made.enter(index, data, True)
-        made.train()
-        for phase in made.stages()[index].phases:
-            optimiser = phase.optimiser()
-            own = {id(p) for module in phase.trained() for p in module.parameters()}
-            made.requires_grad_(False)
-            for module in phase.trained():
-                module.requires_grad_(True)
-            before = {k: p.detach().clone() for k, p in made.named_parameters()}
-            images = to_unit(data.images[np.arange(8)])
-            loss, logged = phase(Batch(torch.arange(8), images, images, Draw(index, 8), 0.5))
-            assert loss.isfinite() and all(bool(v.isfinite()) for v in logged.values())
-            loss.backward()
-            optimiser.step()
-            changed = {k for k, p in made.named_parameters() if not torch.equal(p, before[k])}
-            assert changed and all(id(p) in own for k, p in made.named_parameters() if k in changed), phase.name
+    images = to_unit(data.images[np.arange(8)])
+    for step in steps(made, data, lambda stage: Batch(torch.arange(8), images, images, Draw(stage, 8), 0.5)):
+        assert step.loss.isfinite() and all(bool(v.isfinite()) for v in step.logged.values())
+        assert step.changed and all(step.changed.values()), step.phase
 
 
 def test_two_processes_see_what_one_sees() -> None:
