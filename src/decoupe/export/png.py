@@ -42,8 +42,12 @@ def encode_labels(labels: AnyLabels, names: Sequence[str], colours: Sequence[Col
     return encode_indexed(labels, colours, TEXT + b"\0" + json.dumps(list(names)).encode("ascii"))
 
 
-def encode_indexed(labels: AnyLabels, colours: Sequence[Colour], text: bytes | None = None) -> bytes:
+def encode_indexed(
+    labels: AnyLabels, colours: Sequence[Colour], text: bytes | None = None, opacities: bytes | None = None
+) -> bytes:
     """PNG of (H, W) palette entries; text: a text chunk. 1 bit per pixel for up to two colours, else 8.
+
+    opacities: of each palette entry, 0 to 255; None: all are opaque.
 
     Written here because a run-length deflate of such images is about eight times as fast as a general encoder and no
     larger.
@@ -55,6 +59,7 @@ def encode_indexed(labels: AnyLabels, colours: Sequence[Colour], text: bytes | N
             SIGNATURE,
             _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, PALETTE_COLOURS, 0, 0, 0)),
             _chunk(b"PLTE", bytes(channel for colour in colours for channel in colour)),
+            _chunk(b"tRNS", opacities) if opacities is not None else b"",
             _chunk(b"tEXt", text) if text is not None else b"",
             *(_chunk(b"IDAT", part) for part in _deflated(labels, bits)),
             _chunk(b"IEND", b""),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,35 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from decoupe.export.overlay import outline
-from decoupe.export.png import SIGNATURE, UP, encode_pixels
+from decoupe.export.png import encode_indexed, encode_pixels
 from decoupe.review.regions import Shown
 
 TINT, DIM = 96, 150
 """Opacity of a region's colour, and of the shade over the background, of 255."""
 LIGHT, DARK = 254, 255
 """Palette entries of the two lines of an outline; regions use those below."""
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def _indexed(labels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bytes:
-    """PNG of (H, W) palette entries with (256, 4) colours and opacities."""
-    height, width = labels.shape
-    lines = np.empty((height, width + 1), np.uint8)
-    lines[:, 0], lines[0, 1:] = UP, labels[0]
-    np.subtract(labels[1:], labels[:-1], out=lines[1:, 1:])
-    deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
-    parts = [
-        SIGNATURE,
-        _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
-        _chunk(b"PLTE", palette[:, :3].tobytes()),
-        _chunk(b"tRNS", palette[:, 3].tobytes()),
-        _chunk(b"IDAT", deflate.compress(lines.tobytes()) + deflate.flush()),
-        _chunk(b"IEND", b""),
-    ]
-    return b"".join(parts)
 
 
 def overlay(labels: NDArray[np.uint8], regions: Sequence[Shown], lines: bool = True) -> bytes:
@@ -55,7 +31,8 @@ def overlay(labels: NDArray[np.uint8], regions: Sequence[Shown], lines: bool = T
         width = max(1, round(max(labels.shape) / 500))
         drawn[outline(labels, 2 * width)] = DARK
         drawn[outline(labels, width)] = LIGHT
-    return _indexed(drawn, palette)
+    colours = [(int(r), int(g), int(b)) for r, g, b in palette[:, :3]]
+    return encode_indexed(drawn, colours, opacities=palette[:, 3].tobytes())
 
 
 def cutout(photo: NDArray[np.uint8], inside: NDArray[np.bool_]) -> bytes:
