@@ -22,14 +22,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,6 +36,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 import decoupe
+from decoupe.bench.notes import tell, where_and_when
 from decoupe.data.decode import read_image
 from decoupe.engine.progress import Silent
 from decoupe.evaluate.instances import ap, f1_of, overlap
@@ -209,14 +207,8 @@ def main() -> int:
                 rows.append(measure(case, work, given.seed, given.options))
                 sys.stdout.write(json.dumps(rows[-1]) + "\n")
                 sys.stdout.flush()
-    content = {
-        "benchmark": "counting", "date": date.today().isoformat(), "seed": given.seed, "options": given.options,
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores", "summary": summary(rows),
-        "rows": rows,
-    }  # fmt: skip
-    sys.stdout.write(json.dumps(content["summary"], indent=1) + "\n")
-    if given.json:
-        given.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    about = {"benchmark": "counting", **where_and_when(), "seed": given.seed, "options": given.options}
+    tell({**about, "summary": summary(rows), "rows": rows}, given.json)
     return 0
 
 

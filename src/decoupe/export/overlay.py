@@ -65,19 +65,27 @@ def paint(
     return np.asarray(painted, np.uint8)
 
 
-def number(painted: NDArray[np.uint8], things: Sequence[Instance]) -> NDArray[np.uint8]:
-    """`painted`, (H, W, 3) uint8, with the outline of every thing and its number, 1, 2, ... in its middle.
+def number(
+    image: Image,
+    labels: AnyLabels,
+    names: Sequence[str],
+    colours: Sequence[Colour],
+    things: Sequence[Instance],
+    tint: float = TINT,
+) -> NDArray[np.uint8]:
+    """`paint`, with the outline of every thing and its number, 1, 2, ... in its middle.
 
-    Enlarged f-fold, (f H, f W, 3), where things are too small for numbers: f = 1, 2, ...
+    (f H, f W, 3) uint8: enlarged f-fold, f = 1, 2, ..., where things are too small for numbers.
     """
     from decoupe.instances import to_map
 
-    ids = to_map(things, (painted.shape[0], painted.shape[1]))
+    ids = to_map(things, (image.shape[0], image.shape[1]))
     factor = _factor(ids)
     ids = ids.repeat(factor, 0).repeat(factor, 1)
-    picture = Pillow.fromarray(painted).resize((ids.shape[1], ids.shape[0]), Pillow.Resampling.BICUBIC)
-    painted = np.array(picture)
-    painted[outline(ids, max(1, round(max(ids.shape) / 800 / factor))) & (ids > 0)] = 255
+    large = Pillow.fromarray(np.ascontiguousarray(as_rgb(image)))
+    photo = np.asarray(large.resize((ids.shape[1], ids.shape[0]), Pillow.Resampling.BICUBIC))
+    painted = paint(photo, labels.repeat(factor, 0).repeat(factor, 1), names, colours, tint)
+    painted[outline(ids, max(1, round(max(ids.shape) / 800))) & (ids > 0)] = 255
     picture = Pillow.fromarray(painted)
     pen = ImageDraw.Draw(picture)
     font = ImageFont.load_default(int(np.clip(_side(ids) * 0.42, 8, 48)))
@@ -114,9 +122,9 @@ class OverlayWriter(Writer):
         """Write the painted photo; returns its size in bytes."""
         if image is None:
             raise ValueError("the overlay needs the image")
-        painted = paint(image, regions.labels, regions.names, self.place.colours)
-        if things := things_of(regions):
-            painted = number(painted, things)
+        look = image, regions.labels, regions.names, self.place.colours
+        things = things_of(regions)
+        painted = number(*look, things) if things else paint(*look)
         buffer = io.BytesIO()
         Pillow.fromarray(painted).save(buffer, "JPEG", quality=QUALITY)
         return self.place.put(self.place.file(key, ".overlay.jpg"), buffer.getvalue())

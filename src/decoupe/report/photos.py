@@ -55,6 +55,8 @@ class Card:
     name: str
     caption: str
     panes: list[Pane]
+    full: bool = False
+    """As wide as the page."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class Verdict:
 def _found(run: Run, names: Sequence[str], shares: Sequence[float], labels: bool) -> str:
     photos = (run.info.get("data") or {}).get("n")
     where = f" in each of {photos:,} photos" if isinstance(photos, int) else ""
+    where = " in one image" if _alone(run) else where
     things = [name for name in names if not is_background(name)]
     what = f"up to {len(names)} regions ({listed(list(names))})"
     if len(names) == 2 and len(things) == 1:
@@ -42,6 +43,11 @@ def _found(run: Run, names: Sequence[str], shares: Sequence[float], labels: bool
         share = f", covering {covered:.0%} of the image on average"
     ending = "It was fitted with labels." if labels else "No pixel labels were used."
     return f"The method {run.info.get('room')} found {what}{where}{share}. {ending}"
+
+
+def _alone(run: Run) -> bool:
+    """Whether the run was made on one image of many things."""
+    return (run.info.get("config") or {}).get("task") == "cluster"
 
 
 def verdict(run: Run, names: Sequence[str], shares: Sequence[float], tables: Sequence[Table]) -> Verdict:
@@ -59,7 +65,8 @@ def verdict(run: Run, names: Sequence[str], shares: Sequence[float], tables: Seq
     if table is not None:
         return _scored(found, table)
     score = (info.get("selection") or {}).get("score")
-    told = "No labels were at hand, so nothing here is measured against the truth: look at the worst photos below."
+    where = "the numbered image" if _alone(run) else "the worst photos"
+    told = f"No labels were at hand, so nothing here is measured against the truth: look at {where} below."
     if isinstance(score, float) and score < DOUBTFUL:
         low = f"The label-free score is low ({figure(score)}): the masks change with a mere mirroring of the photo. "
         return Verdict("bad", "Doubtful: look before use", found, low + told)

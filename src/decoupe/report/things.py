@@ -13,7 +13,7 @@ from decoupe.data.decode import read_image
 from decoupe.data.sources import find
 from decoupe.engine.runfolder import Run
 from decoupe.errors import Fault
-from decoupe.export.overlay import number, paint
+from decoupe.export.overlay import number
 from decoupe.export.palette import chosen
 from decoupe.model import Model
 from decoupe.report.charts import Bars, bars
@@ -48,7 +48,7 @@ def things(model: Model, source: Any) -> tuple[Gallery, list[Bars]]:
         content = tally.content()
         told = f"{tally.count:,} things, give or take {tally.spread:.0f}"
         panes = [pane("numbered", _numbered(model, image), f"{item.path.name}: {told}, outlined and numbered")]
-        cards.append(Card(item.path.name, told, panes))
+        cards.append(Card(item.path.name, told, panes, full=True))
         about = f"{item.path.name}: diameter in pixels of the disk of each thing's area"
         histogram = content["histogram"]
         if histogram["things"]:
@@ -62,8 +62,8 @@ def things(model: Model, source: Any) -> tuple[Gallery, list[Bars]]:
 
 def _numbered(model: Model, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     found = model.look(image)
-    painted = paint(image, found.labels, model.names, chosen(model.names, model.colours), tint=0.0)
-    picture = Pillow.fromarray(number(painted, found.instances))
+    palette = chosen(model.names, model.colours)
+    picture = Pillow.fromarray(number(image, found.labels, model.names, palette, found.instances, tint=0.0))
     picture.thumbnail((SIDE, SIDE), Pillow.Resampling.LANCZOS)
     return np.asarray(picture)
 
@@ -82,7 +82,7 @@ def _samples(model: Model) -> list[tuple[str, list[Card]]]:
     if len(rows) == 1:
         names = ["samples"]
     cards = [
-        Card("", ROWS.get(name, name), [pane(name, row, f"{ROWS.get(name, name)}, {len(names)} rows in all")])
+        Card(ROWS.get(name, name), "", [pane(name, row, f"{ROWS.get(name, name)}, {len(names)} rows in all")])
         for name, row in zip(names, rows, strict=True)
     ]
     return [("What it learned from and what it makes", cards)]

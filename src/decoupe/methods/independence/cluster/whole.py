@@ -49,9 +49,14 @@ def find(network: UNet, image: Image, views: int) -> Found:
     labels, _ = votes.count(mean)
     alone = [votes.count(maps)[0] for maps in each]
     agreement = np.mean([best_iou(labels, other) for other in alone], 0)
-    same = agreement >= SAME
-    numbers = np.append(0, np.where(same, same.cumsum(), 0)).astype(np.int32)
-    return Found(numbers[labels], mean[0], agreement[same], tuple(int(one.max()) for one in alone))
+    same = np.flatnonzero(agreement >= SAME)
+    values, first = np.unique(labels, return_index=True)
+    same = same[np.argsort(first[np.searchsorted(values, same + 1)])]  # in reading order of their first pixels
+    numbers = np.zeros(len(agreement) + 1, np.int32)
+    numbers[same + 1] = np.arange(1, len(same) + 1)
+    kept = numbers[labels]
+    chance = np.where((labels > 0) & (kept == 0), 0, mean[0]).astype(np.float32)
+    return Found(kept, chance, agreement[same], tuple(int(one.max()) for one in alone))
 
 
 def best_iou(labels: InstanceMap, other: InstanceMap) -> NDArray[np.float64]:
