@@ -23,6 +23,7 @@ from decoupe.losses.variational import Gaussian
 from decoupe.methods.scene_vae.diagnostics import BANK, posteriors
 from decoupe.methods.scene_vae.imagining import arc, draws, walk
 from decoupe.methods.scene_vae.room import SceneVae
+from decoupe.model import load
 from decoupe.segment import segment
 from tests.tiny import build, masked
 
@@ -133,6 +134,13 @@ def test_segment_observes_tags_where_they_are_known(run: Path, tmp_path: Path) -
 
 
 # ------------------------------------------------------------------ walks
+
+
+def test_tags_that_rule_out_everything_leave_regions(run: Path) -> None:
+    room = load(run).room
+    images = torch.zeros(2, 3, 32, 32)
+    found = room.infer_masks(images, torch.zeros(2, len(room.regions)))
+    assert torch.allclose(found.sum(1), torch.ones(2, 32, 32), atol=1e-5)
 
 
 def test_a_walk_around_one_gaussian_keeps_its_distribution() -> None:

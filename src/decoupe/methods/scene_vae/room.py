@@ -92,11 +92,12 @@ class SceneVae(Room):
     def infer_masks(self, images: Tensor, tags: Tensor | None) -> Tensor:
         """The same, with tags (B, K) of 0, 1 or NaN = not known; cvae and unet have no use for them beyond ruling out.
 
-        Classes that the tags rule out get no share, whatever the model.
+        Classes that the tags rule out get no share, whatever the model; tags that rule out all of them rule out none.
         """
         probs = self.masks_of(Seen(self.scene.resized(images), tags))
         if tags is not None:
-            allowed = (tags != 0).float()  # unknown ones stay possible
+            allowed = tags != 0  # unknown ones stay possible
+            allowed |= ~allowed.any(1, keepdim=True)
             probs = probs * allowed[:, :, None, None]
             probs = probs / probs.sum(1, keepdim=True).clamp_min(1e-8)
         size = list(images.shape[2:])
