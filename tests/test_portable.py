@@ -105,7 +105,7 @@ def test_what_is_no_network_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in EXPORTED if name != "layer_disposal"])
+@pytest.mark.parametrize("name", EXPORTED)
 def test_onnx_computes_the_same_at_odd_sizes(name: str, tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install decoupe[onnx]")
     model = load(run_of(tmp_path / "run", name))

@@ -44,9 +44,11 @@ def warp(layer: Tensor, scale: Tensor, shift: Tensor, flip: Tensor, padding: str
 # What is left of each layer behind those in front of it: v_k = m_k prod over j > k of (1 - m_j), v_0 the background's
 def visible(masks: Tensor) -> Tensor:
     """(B, K, 1, H, W) opacities in [0, 1], back to front -> (B, K + 1, H, W), background first, summing to 1."""
-    opaque = torch.cat([torch.ones_like(masks[:, :1]), masks], 1)[:, :, 0]
-    through = (1 - masks[:, :, 0]).flip(1).cumprod(1).flip(1)
-    return opaque * torch.cat([through, torch.ones_like(through[:, :1])], 1)
+    left, shown = torch.ones_like(masks[:, 0]), []
+    for opacity in reversed(masks.unbind(1)):
+        shown.append(opacity * left)
+        left = left * (1 - opacity)
+    return torch.cat([left, *reversed(shown)], 1)
 
 
 @dataclass(frozen=True)

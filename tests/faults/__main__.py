@@ -1,6 +1,6 @@
 """Fill the table of faults in docs/reliability.md.
 
-    python -m tests.faults rig [--every N] | flips | bombs | fuzz [--minutes N] | suite [ARGUMENTS] | write
+    python -m tests.faults rig|masks [--every N] | flips | bombs | fuzz [--minutes N] | suite [ARGUMENTS] | write
 
 Each part measures and keeps its figures in benchmarks/results/faults.json; `write` makes the table of them. `suite`
 runs the tests with every process watched (tests/audit/sitecustomize.py); what follows it goes to pytest.
@@ -68,7 +68,7 @@ def outside(part: str, command: list[str]) -> dict[str, Any]:
         place = Path(name) / "figures.json"
         done = subprocess.run([sys.executable, "-m", *command, "--json", str(place)], cwd=ROOT)
         found = dict(json.loads(place.read_text()))
-    if part == "rig":
+    if part in ("rig", "masks"):
         bad = {told: n for told, n in found["found"].items() if told not in ("went on", "began anew", "not hit")}
         return found | {"wrong": list(bad)}
     doors = found["doors"].values()
@@ -109,8 +109,8 @@ def write() -> None:
 def main() -> None:
     """One part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("rig", "flips", "bombs", "fuzz", "suite", "write"))
-    parser.add_argument("--every", type=int, default=1, help="of rig: every N-th point of the sweep")
+    parser.add_argument("part", choices=("rig", "masks", "flips", "bombs", "fuzz", "suite", "write"))
+    parser.add_argument("--every", type=int, default=1, help="of rig and masks: every N-th point of the sweep")
     parser.add_argument("--minutes", type=float, default=30.0, help="of fuzz: processor time")
     given, rest = parser.parse_known_args()
     if rest and given.part != "suite":
@@ -120,6 +120,7 @@ def main() -> None:
         return
     found = {
         "rig": lambda: outside("rig", ["tests.engine.rig", "--every", str(given.every)]),
+        "masks": lambda: outside("masks", ["tests.faults.masks", "--every", str(given.every)]),
         "fuzz": lambda: outside("fuzz", ["tests.fuzz", "--minutes", str(given.minutes)]),
         "flips": flips, "bombs": bombs, "suite": lambda: suite(rest),
     }[given.part]()  # fmt: skip

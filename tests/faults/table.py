@@ -26,6 +26,14 @@ def _rig(one: dict[str, Any]) -> str:
     )  # fmt: skip
 
 
+def _masks(one: dict[str, Any]) -> str:
+    return _row(
+        "the same of `segment` in all formats; every third again in its recovery",
+        f"{one['found'].get('went on', 0):,} points over {one['operations']:,} operations",
+        "the same line goes on to the very files of an undisturbed one; told in a line", one,
+    )  # fmt: skip
+
+
 def _flips(one: dict[str, Any]) -> str:
     return _row(
         f"one bit of one of the {one['files']} files of a run is flipped",
@@ -58,4 +66,4 @@ def _suite(one: dict[str, Any]) -> str:
     )  # fmt: skip
 
 
-ROWS = {"rig": _rig, "flips": _flips, "bombs": _bombs, "fuzz": _fuzz, "suite": _suite}
+ROWS = {"rig": _rig, "masks": _masks, "flips": _flips, "bombs": _bombs, "fuzz": _fuzz, "suite": _suite}
