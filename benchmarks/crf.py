@@ -34,6 +34,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from decoupe.bench.notes import tell
+from decoupe.bench.parts import peer
 from decoupe.crf import PRESETS, Settings, dense_crf
 
 CROP = 48
@@ -57,20 +58,6 @@ def guess(k: int, height: int, width: int, seed: int = 0) -> Tensor:
     """(K, H, W) probabilities of coarse blobs."""
     coarse = 2 * torch.randn(1, k, 12, 16, generator=torch.Generator().manual_seed(seed))
     return interpolate(coarse, size=(height, width), mode="bicubic")[0].softmax(0)
-
-
-def peer(probs: Tensor, image: Tensor, settings: Settings) -> Tensor:
-    """pydensecrf2 on the same problem, from probabilities to probabilities."""
-    import pydensecrf.densecrf as library  # type: ignore[import-not-found,unused-ignore]
-
-    k, height, width = probs.shape
-    crf = library.DenseCRF2D(width, height, k)
-    crf.setUnaryEnergy(np.ascontiguousarray(-probs.clamp(min=settings.floor).log().reshape(k, -1).numpy()))
-    crf.addPairwiseGaussian(sxy=settings.smoothness_sxy, compat=settings.smoothness)
-    crf.addPairwiseBilateral(
-        sxy=settings.appearance_sxy, srgb=settings.srgb, rgbim=image.numpy(), compat=settings.appearance
-    )
-    return torch.from_numpy(np.array(crf.inference(settings.iterations)).reshape(k, height, width))
 
 
 def timed(work: Callable[[], Tensor]) -> tuple[float, float, Tensor]:

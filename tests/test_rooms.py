@@ -14,7 +14,7 @@ from decoupe.errors import Fault
 from decoupe.methods import ROOMS
 from decoupe.methods.config import read_config
 from decoupe.methods.room import Batch, Draw, Room, TrainingData, to_unit
-from tests.tiny import build, loop, photos, steps
+from tests.tiny import build, loop, photos, steps, stopping
 
 ALL = list(ROOMS)
 TRAINED = [name for name in ALL if build(name)[0].stages()]
@@ -118,16 +118,8 @@ def test_stop_and_resume_equals_a_straight_run(name: str, tmp_path: Path) -> Non
     straight.train(False)
     for stop in (8, 104, 136):
         folder = tmp_path / f"stopped-{stop}"
-        part = loop(name, folder)
-        tick = part._tick
-
-        def signal_at(part: Any = part, tick: Any = tick, stop: int = stop) -> None:
-            tick()
-            part._signal = int(part.counters.images >= stop)
-
-        part._tick = signal_at  # type: ignore[method-assign]
         with pytest.raises(Exception, match="Resume"):
-            part.train(False)
+            stopping(loop(name, folder), stop).train(False)
         resumed = loop(name, folder, resume=True)
         resumed.train(True)
         assert resumed.counters.images == straight.counters.images

@@ -216,6 +216,18 @@ def steps(room: Room, data: TrainingData, batch: Callable[[int], Batch]) -> Iter
             yield Step(phase.name, loss.detach(), logged, changed)
 
 
+def stopping(part: Loop, images: int) -> Loop:
+    """The loop, which gets a signal once it has seen so many images."""
+    tick = part._tick
+
+    def signalled() -> None:
+        tick()
+        part._signal = int(part.counters.images >= images)
+
+    part._tick = signalled  # type: ignore[method-assign]
+    return part
+
+
 def loop(name: str, folder: Path, resume: bool = False, precision: str = "fp32", seed: int = 0, **options: Any) -> Loop:
     """A loop over a tiny room in `folder`, ready to `train`."""
     room, data = build(name, seed=seed, **options)

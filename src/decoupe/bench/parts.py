@@ -61,13 +61,13 @@ def crf(folder: Path, rounds: int) -> list[dict[str, Any]]:
         settings = PRESETS[name]
         work: dict[str, Callable[[], object]] = {"decoupe": lambda s=settings: dense_crf(probs, image, s)}  # type: ignore[misc]
         if find_spec("pydensecrf"):
-            work["pydensecrf2"] = lambda s=settings: _peer(probs, image, s)  # type: ignore[misc]
+            work["pydensecrf2"] = lambda s=settings: peer(probs, image, s)  # type: ignore[misc]
         rows.append(_row(f"crf {name}", medians(work, rounds), labels=21, photo="375x500"))
     return rows
 
 
-def _peer(probs: Tensor, image: Tensor, settings: Settings) -> object:
-    """pydensecrf2 on the same problem."""
+def peer(probs: Tensor, image: Tensor, settings: Settings) -> Tensor:
+    """pydensecrf2 on the same problem, from probabilities (K, H, W) to probabilities."""
     library: Any = import_module("pydensecrf.densecrf")
     k, height, width = probs.shape
     model = library.DenseCRF2D(width, height, k)
@@ -76,7 +76,7 @@ def _peer(probs: Tensor, image: Tensor, settings: Settings) -> object:
     model.addPairwiseBilateral(
         sxy=settings.appearance_sxy, srgb=settings.srgb, rgbim=image.numpy(), compat=settings.appearance
     )
-    return model.inference(settings.iterations)
+    return torch.from_numpy(np.array(model.inference(settings.iterations)).reshape(k, height, width))
 
 
 def gradcam(folder: Path, rounds: int) -> list[dict[str, Any]]:

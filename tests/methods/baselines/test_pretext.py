@@ -14,7 +14,7 @@ from decoupe.errors import UsageFault
 from decoupe.methods.baselines.config import CELLS, PRETEXTS, Config
 from decoupe.methods.baselines.pretext import PLACES, corners, patches, shape
 from decoupe.methods.baselines.room import Baselines
-from decoupe.methods.room import Batch, DataSpec, Draw, TrainingData
+from decoupe.methods.room import Batch, DataSpec, Draw, Phase, TrainingData
 
 
 def test_patches_are_cut_where_they_should() -> None:
@@ -51,19 +51,24 @@ def _images(count: int, seed: int, size: int = 48) -> torch.Tensor:
     return (base + slopes + noise).clamp(-1, 1)
 
 
-@pytest.mark.parametrize(("kind", "chance", "reached"), [("doersch", 1 / 8, 0.25), ("isola", 0.5, 0.75)])
-def test_a_pretext_is_learned(kind: str, chance: float, reached: float) -> None:
-    room = _room(kind)
-    phase = room.stages()[0].phases[0]
-    optimiser = phase.optimiser()
-    seen = []
-    for step in range(60):
+def _learn(phase: Phase, steps: int) -> list[dict[str, float]]:
+    """What the phase logs, step by step."""
+    optimiser, found = phase.optimiser(), []
+    for step in range(steps):
         images = _images(8, step)
         optimiser.zero_grad()
         loss, logged = phase(Batch(torch.arange(8), images, images, Draw(step, 8), 0.0))
         loss.backward()
         optimiser.step()
-        seen.append(float(logged["right"]))
+        found.append({name: float(value) for name, value in logged.items()})
+    return found
+
+
+@pytest.mark.parametrize(("kind", "chance", "reached"), [("doersch", 1 / 8, 0.25), ("isola", 0.5, 0.75)])
+def test_a_pretext_is_learned(kind: str, chance: float, reached: float) -> None:
+    room = _room(kind)
+    phase = room.stages()[0].phases[0]
+    seen = [logged["right"] for logged in _learn(phase, 60)]
     assert np.mean(seen[:5]) < (chance + reached) / 2 + 0.1
     assert np.mean(seen[-15:]) > reached
 
@@ -76,15 +81,7 @@ def test_a_round_takes_new_clusters_and_keeps_its_teacher() -> None:
     room.enter(0, data, True)
     before = {k: v.clone() for k, v in room.past.state_dict().items()}
     phase = room.stages()[0].phases[0]
-    optimiser = phase.optimiser()
-    losses = []
-    for step in range(12):
-        images = _images(8, step)
-        optimiser.zero_grad()
-        loss, _ = phase(Batch(torch.arange(8), images, images, Draw(step, 8), 0.0))
-        loss.backward()
-        optimiser.step()
-        losses.append(float(loss.detach()))
+    losses = [logged["own clusters"] for logged in _learn(phase, 12)]
     assert losses[-1] < losses[0] - 0.1
     assert all(torch.equal(v, before[k]) for k, v in room.past.state_dict().items())
     assert not torch.equal(room.cells.encoder.state_dict()["layers.0.weight"], before["encoder.layers.0.weight"])

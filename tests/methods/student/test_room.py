@@ -15,7 +15,7 @@ from decoupe.methods.room import to_unit
 from decoupe.methods.student.config import Config, complete
 from decoupe.methods.student.teacher import Teacher
 from decoupe.snapping import snap
-from tests.tiny import build, loop, photos, teacher
+from tests.tiny import build, loop, photos, stopping, teacher
 
 
 @pytest.fixture
@@ -92,16 +92,8 @@ def test_it_learns_the_regions_of_its_teacher(k: int, channels: int, tmp_path: P
 
 def _stopped(folder: Path, own: Path, images: int) -> None:
     """Train in `folder` until `images` have been seen."""
-    part = loop("student", folder, teacher=str(own))
-    tick = part._tick
-
-    def signal() -> None:
-        tick()
-        part._signal = int(part.counters.images >= images)
-
-    part._tick = signal  # type: ignore[method-assign]
     with pytest.raises(Interrupted, match="decoupe fit student --run"):
-        part.train(False)
+        stopping(loop("student", folder, teacher=str(own)), images).train(False)
 
 
 @pytest.mark.slow

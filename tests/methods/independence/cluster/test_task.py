@@ -26,7 +26,7 @@ from decoupe.methods.independence.cluster.task import Cluster
 from decoupe.methods.independence.config import PRESETS, Config
 from decoupe.methods.independence.room import Independence
 from decoupe.methods.room import Batch, DataSpec, Draw, TrainingData, to_unit
-from tests.tiny import steps
+from tests.tiny import steps, stopping
 
 TINY: dict[str, Any] = {
     "task": "cluster", "size": 32, "batch": 8, "passes": 2, "pass_images": 24, "composites": 6, "segmenter_width": 4,
@@ -112,22 +112,12 @@ def _loop(folder: Path, resume: bool = False, **options: Any) -> Loop:
 def test_stop_and_resume_equals_a_straight_run(tmp_path: Path) -> None:
     straight = _loop(tmp_path / "straight")
     straight.train(False)
-    for stop in (32,):  # in the second round, whose lesson follows from the first
-        folder = tmp_path / f"stopped-{stop}"
-        part = _loop(folder)
-        tick = part._tick
-
-        def signal_at(part: Any = part, tick: Any = tick, stop: int = stop) -> None:
-            tick()
-            part._signal = int(part.counters.images >= stop)
-
-        part._tick = signal_at  # type: ignore[method-assign]
-        with pytest.raises(Exception, match="Resume"):
-            part.train(False)
-        resumed = _loop(folder, resume=True)
-        resumed.train(True)
-        left, right = straight.room.state_dict(), resumed.room.state_dict()
-        assert [k for k in left if not torch.equal(left[k], right[k])] == []
+    with pytest.raises(Exception, match="Resume"):
+        stopping(_loop(tmp_path / "stopped"), 32).train(False)  # in the second round: its lesson follows from the first
+    resumed = _loop(tmp_path / "stopped", resume=True)
+    resumed.train(True)
+    left, right = straight.room.state_dict(), resumed.room.state_dict()
+    assert [k for k in left if not torch.equal(left[k], right[k])] == []
 
 
 def test_generator_and_critic_have_the_shapes_of_table_2() -> None:
