@@ -15,7 +15,7 @@ import pytest
 
 from decoupe.engine.files import parse_json
 from decoupe.errors import Fault
-from decoupe.review.book import Book, Stale, entries, mask_path, read_state
+from decoupe.review.book import Book, Entry, Stale, entries, mask_path, read_state
 
 
 @pytest.fixture
@@ -136,9 +136,12 @@ def test_a_disk_that_refuses_changes_nothing(book: Book, monkeypatch: pytest.Mon
     monkeypatch.setattr("decoupe.review.book.write_atomic", full)
     with pytest.raises(Fault, match="No space left"):
         book.judge("a", "a.jpg", "accepted", "one", b"m")
+    with pytest.raises(Fault, match="No space left"):
+        book.undo("one")
     assert book.get("a").verdict == "rejected" and book.revision == 1
     monkeypatch.undo()
-    assert book.judge("a", "a.jpg", "flagged", "one").revision == 2
+    assert book.undo("one") == ("a", Entry(revision=2))
+    assert book.judge("a", "a.jpg", "flagged", "one").revision == 3
 
 
 @pytest.mark.parametrize(

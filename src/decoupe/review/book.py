@@ -169,7 +169,7 @@ class Book:
             if mask is not None and not before.corrected:
                 self._put(key, mask)
                 after = replace(after, mask=True)
-            return self._commit(Action(tab, key, before, after))
+            return self._commit(Action(tab, key, before, after), None)
 
     def correct(self, key: str, file: str, mask: bytes, seen: int, tab: str) -> Entry:
         """Store a corrected mask (PNG). Stale if the photo changed after revision `seen` in another tab."""
@@ -178,7 +178,9 @@ class Book:
             if before.revision > seen:
                 raise Stale(file)
             self._put(key, mask)
-            return self._commit(Action(tab, key, before, replace(before, corrected=True, mask=True, file=file)), False)
+            return self._commit(
+                Action(tab, key, before, replace(before, corrected=True, mask=True, file=file)), self._history
+            )
 
     def restore(self, key: str, file: str, seen: int, tab: str) -> Entry:
         """Drop a photo's correction: the model's own mask holds again. Its acceptance goes with it."""
@@ -187,7 +189,7 @@ class Book:
             if before.revision > seen:
                 raise Stale(file)
             verdict = None if before.verdict == "accepted" else before.verdict
-            return self._commit(Action(tab, key, before, Entry(verdict, file=file)), False)
+            return self._commit(Action(tab, key, before, Entry(verdict, file=file)), self._history)
 
     def undo(self, tab: str) -> tuple[str, Entry] | None:
         """Take back this tab's latest verdict; None if there is none. Stale if another tab judged the photo since."""
@@ -196,12 +198,12 @@ class Book:
                 action = self._history[place]
                 if action.tab != tab:
                     continue
-                del self._history[place]
+                rest = [*self._history[:place], *self._history[place + 1 :]]
                 now = self.get(action.key)
                 if replace(now, revision=0) != replace(action.after, revision=0):
+                    self._history = rest
                     raise Stale(now.file or action.key)
-                after = self._commit(Action(tab, action.key, now, action.before), False)
-                return action.key, after
+                return action.key, self._commit(Action(tab, action.key, now, action.before), rest)
             return None
 
     def changed(self, since: int) -> dict[str, Entry]:
@@ -212,11 +214,15 @@ class Book:
     def _put(self, key: str, data: bytes) -> None:
         write_atomic(mask_path(self.run, key), data)
 
-    def _commit(self, action: Action, undoable: bool = True) -> Entry:
-        """Make `action` the state; on a fault of the disk nothing has changed."""
+    def _commit(self, action: Action, history: list[Action] | None) -> Entry:
+        """Make `action` the state, and `history` what can be undone (None: as before, and this action).
+
+        On a fault of the disk nothing has changed.
+        """
         entry = replace(action.after, revision=self.revision + 1)
         photos = self.photos | {action.key: entry}
-        history = [*self._history, replace(action, after=entry)][-REMEMBERED:] if undoable else self._history
+        if history is None:
+            history = [*self._history, replace(action, after=entry)][-REMEMBERED:]
         content = {
             "format": FORMAT,
             "revision": entry.revision,
