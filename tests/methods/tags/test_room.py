@@ -256,6 +256,7 @@ def test_two_commands_from_tags_to_named_masks(folder: Path, weights: str) -> No
     assert model.names == ("background", "blue", "red") and model.crf == "sec-test"
     run = Run.open(folder / "run")
     assert [c.stage for c in run.candidates()] == ["classifier", "sec", "self-training 1", "self-training 2"]
+    assert [c.score is not None for c in run.candidates()] == [False, False, False, True]  # only the end is chosen from
     assert run.info["data"]["tags"].startswith("tags: blue 8, red 8; 4 with none of them")
     page = (folder / "run/report.html").read_text()
     assert all(f"{title}<" in page for title in ("photo", "class maps", "cues", "before the CRF", "found"))

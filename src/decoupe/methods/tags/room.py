@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -85,14 +86,13 @@ class Tags(Room):
         first = Stage(
             "classifier", (tags,), config.classifier_images, candidate=False, fixed=True, checks=1, watched_from=2.0
         )
-        second = Stage("sec", (sec,), config.sec_images, averaged=("segmenter",), decay=0.99, checks=1, settles=0.99)
+        settling = partial(Stage, averaged=("segmenter",), decay=0.99, checks=1, settles=0.99)
+        second = settling("sec", (sec,), config.sec_images, candidate=not config.rounds)
+        last = config.rounds - 1  # softer masks of earlier stages agree better with their mirror images
         rounds = [
-            Stage(
-                f"self-training {i + 1}", (own,), config.round_images,
-                averaged=("segmenter",), decay=0.99, checks=1, settles=0.99,
-            )
+            settling(f"self-training {i + 1}", (own,), config.round_images, candidate=i == last)
             for i in range(config.rounds)
-        ]  # fmt: skip
+        ]
         return [first, second, *rounds]
 
     def prepare(self, data: TrainingData) -> None:
