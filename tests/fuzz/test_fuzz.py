@@ -29,8 +29,9 @@ from decoupe.export.readers import read_masks
 from decoupe.methods.config import in_range
 from decoupe.model import load
 from tests.fuzz import mutate
-from tests.fuzz.doors import DOORS, MASK, Door, coco, each
+from tests.fuzz.doors import DOORS, Door, each
 from tests.fuzz.harness import Tally, drill, report
+from tests.fuzz.seeds import MASK, coco
 
 
 @pytest.mark.slow
