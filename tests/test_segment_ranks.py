@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from decoupe.errors import Fault
-from decoupe.export import Record
+from decoupe.export import OF_MASKS, Record
 from decoupe.export.ledger import Ledger
 from decoupe.segment import segment
 from tests.bright import Bright
-from tests.test_segment import ALL, digests, folder
+from tests.test_segment import digests, folder
 
 __all__ = ["folder"]
 
@@ -38,7 +38,7 @@ def _rank(rank: int, size: int, folder: Path, out: Path, root: Path) -> subproce
 @pytest.mark.slow
 def test_ranks_share_the_images_and_give_what_one_process_gives(folder: Path, tmp_path: Path, root: Path) -> None:
     """Together, one killed and started again, and a process alone that finds everything done."""
-    segment(Bright(), folder, tmp_path / "straight", ALL)
+    segment(Bright(), folder, tmp_path / "straight", OF_MASKS)
     out = tmp_path / "out"
     working = [_rank(rank, 3, folder, out, root) for rank in range(2)]  # the third has not begun
     assert [process.wait() for process in working] == [0, 0]
@@ -47,7 +47,7 @@ def test_ranks_share_the_images_and_give_what_one_process_gives(folder: Path, tm
     told = [process.communicate()[0].split() for process in (*working, third)]
     assert third.returncode == 0 and sum(int(images) for images, _ in told) == 11
     assert digests(out) == digests(tmp_path / "straight")
-    assert segment(Bright(), folder, out, ALL)["written"] == 0
+    assert segment(Bright(), folder, out, OF_MASKS)["written"] == 0
     assert digests(out) == digests(tmp_path / "straight")
 
 

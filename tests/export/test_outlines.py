@@ -70,9 +70,9 @@ def test_filling_equals_a_slow_reference(height: int, width: int, corners: int, 
 
 def test_a_large_outline_takes_a_moment() -> None:
     mask = random_mask(700, 900, 5)
-    started = time.perf_counter()
+    started = time.process_time()
     assert (painted(outlines(mask), mask.shape) == mask).all()
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 BAD = [

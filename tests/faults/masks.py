@@ -15,10 +15,11 @@ from collections import Counter
 from pathlib import Path
 
 from decoupe.errors import Fault
+from decoupe.export import OF_MASKS
 from decoupe.segment import segment
 from tests.bright import Bright
 from tests.engine.rig import KINDS, Killed, Point, Rig
-from tests.test_segment import ALL, digests, save
+from tests.test_segment import digests, save
 
 PHOTOS = 4
 
@@ -27,7 +28,7 @@ def attempt(photos: Path, out: Path, rig: Rig) -> str | None:
     """One segment under the rig: None if all was written, else what was told."""
     try:
         with rig.installed():
-            done = segment(Bright(), photos, out, ALL)
+            done = segment(Bright(), photos, out, OF_MASKS)
     except Fault as fault:
         return str(fault)
     except Killed:

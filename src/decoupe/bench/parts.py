@@ -106,7 +106,7 @@ def data(folder: Path, rounds: int) -> list[dict[str, Any]]:
     from decoupe.data.decode import read_image
     from decoupe.data.sources import find
 
-    paths = photos(folder / "photos")
+    paths = photos(folder / "photos", PHOTOS)
     caches = iter(range(10**6))
 
     def plain() -> None:
@@ -131,7 +131,7 @@ def segment(folder: Path, rounds: int) -> list[dict[str, Any]]:
     from decoupe.pipeline import BATCH
     from decoupe.segment import segment as whole
 
-    paths, model = photos(folder / "photos"), untrained(folder / "run")
+    paths, model = photos(folder / "photos", PHOTOS), untrained(folder / "run")
     squares = np.stack([model.square(read_image(path)) for path in paths[:BATCH]])
     outs = iter(range(10**6))
 
@@ -155,7 +155,7 @@ def segment(folder: Path, rounds: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def photos(folder: Path, n: int = PHOTOS) -> list[Path]:
+def photos(folder: Path, n: int) -> list[Path]:
     """`n` built-in objects as JPEG of 320 x 320 in a new folder."""
     folder.mkdir()
     for first in range(0, n, AT_ONCE):
