@@ -25,6 +25,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "tiny", Config(**TINY["redraw"]))
 
 
+@pytest.mark.slow
 def test_a_room_s_step_is_timed_and_profiled(small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "found.json"
     assert main(["bench", "redraw", "--rounds", "2", "--preset", "tiny", "--json", str(file)]) == 0

@@ -213,6 +213,7 @@ print(now("VmHWM") - before, cache.array.nbytes / 2**20)
 """
 
 
+@pytest.mark.slow
 def test_memory_stays_flat(tmp_path: Path) -> None:
     """8,000 rows are 94 MiB of cache; they are written and read again with a small part of that."""
     paths = [save(tmp_path / f"in/{i}.png", noise(48, 48, seed=i)) for i in range(2)]

@@ -146,6 +146,7 @@ def test_a_rise_within_the_standard_error_is_none(watched: None, tmp_path: Path)
     assert short.counters.images == 48 + 48
 
 
+@pytest.mark.slow
 def test_stopping_early_is_the_same_after_an_interruption(watched: None, tmp_path: Path) -> None:
     straight = _patient(tmp_path / "straight", 2, _rising_to(64))
     straight.train(False)
