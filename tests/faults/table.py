@@ -28,7 +28,8 @@ def _rig(one: dict[str, Any]) -> str:
 
 def _masks(one: dict[str, Any]) -> str:
     return _row(
-        "the same of `segment` in all formats; every third again in its recovery",
+        "the n-th write, fsync or rename of a `segment` in all formats fails in the same ways; every third again in its"
+        " recovery",
         f"{one['found'].get('went on', 0):,} points over {one['operations']:,} operations",
         "the same line goes on to the very files of an undisturbed one; told in a line", one,
     )  # fmt: skip
