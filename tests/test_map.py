@@ -76,7 +76,10 @@ def test_tests_mirror_the_package() -> None:
     """Every folder of tests is a folder of the package, but for those that are about all of it."""
     for folder in (path for path in (ROOT / "tests").rglob("*") if path.is_dir()):
         relative = folder.relative_to(ROOT / "tests")
-        if relative.parts[0] in ("snapshots", "__pycache__", "audit", "faults", "fuzz") or "__pycache__" in relative.parts:
+        if (
+            relative.parts[0] in ("snapshots", "__pycache__", "audit", "faults", "fuzz")
+            or "__pycache__" in relative.parts
+        ):
             continue
         assert (ROOT / "src" / "decoupe" / relative).is_dir(), relative
 
