@@ -75,7 +75,7 @@ def test_the_stages_are_rows_of_one_run_and_scored_at_full_size(voc: Path, study
         patch.setattr("decoupe.engine.health.FULL", 2.0)
         found = reproduce(tiny(weak.STAGES), f"voc2012:{voc}", out=study)
     rows = {row["row"]: row for row in found["results"]}
-    assert list(rows) == ["Grad-CAM", weak.CRF, weak.SEC, weak.BOTH, weak.SELF]
+    assert list(rows) == ["Grad-CAM", weak.CRF, weak.SEC, weak.BOTH, weak.TAUGHT, weak.SELF]
     assert rows["Grad-CAM"]["text"] == {"miou": 0.269} and rows[weak.BOTH]["text"] == {"miou": 0.506}
     assert len({row["seeds"][0]["run"] for row in found["results"]}) == 1, "every row looks at the same run"
     run = Run.open(study / rows[weak.SEC]["seeds"][0]["run"])
@@ -110,7 +110,8 @@ def _by_hand(model: Model, voc: Path) -> float:
 
 
 def test_the_kernels_and_the_grid_are_settings_of_the_crf() -> None:
-    assert _asked("maps") == ("maps", None) and _asked("self crf") == ("self", PRESETS["sec-test"])
+    assert _asked("maps") == ("maps", None) and _asked("self crf") == ("self", PRESETS["stego"])
+    assert _asked("sec crf") == ("sec", PRESETS["sec-test"])
     smooth, appear = _asked("maps smooth")[1], _asked("maps appear")[1]
     assert smooth is not None and smooth.appearance == 0 and smooth.smoothness == 3
     assert appear is not None and appear.smoothness == 0 and appear.appearance == 10

@@ -38,6 +38,8 @@ GRID_SIDE, CPU_SIDE = 161, 256
 METRICS = ("miou", "accuracy")
 BASE = "sec-test"
 """Preset of the CRF whose kernels and widths are varied."""
+TAUGHT = "stego"
+"""Preset for masks of self-training, whose targets have been through the CRF already: a milder one."""
 
 
 def measure(context: Context) -> Rows:
@@ -74,7 +76,7 @@ def _picture(context: Context, miou: float) -> None:
 def _asked(short: str) -> tuple[str, Settings | None]:
     """Which masks, through which CRF, by the short name of a row."""
     part, _, rest = short.partition(" ")
-    settings = PRESETS[BASE]
+    settings = PRESETS[TAUGHT if part == "self" else BASE]
     if part == "grid":
         place, colour = (float(word) for word in rest.split())
         width, grey = settings.appearance_sxy * place, settings.srgb * colour

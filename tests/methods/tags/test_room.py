@@ -253,7 +253,7 @@ def test_two_commands_from_tags_to_named_masks(folder: Path, weights: str) -> No
     assert main(["segment", f"{folder}/run", f"{folder}/photos", "--out", out, "--format", "png,csv"]) == 0
     assert len(list(Path(out).glob("*.png"))) == 16
     model = load(folder / "run")
-    assert model.names == ("background", "blue", "red") and model.crf == "sec-test"
+    assert model.names == ("background", "blue", "red") and model.crf == "stego"
     run = Run.open(folder / "run")
     assert [c.stage for c in run.candidates()] == ["classifier", "sec", "self-training 1", "self-training 2"]
     assert [c.score is not None for c in run.candidates()] == [False, False, False, True]  # only the end is chosen from
