@@ -115,8 +115,9 @@ print("asked:", asked)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_usual_way_asks_nothing_of_the_network(synth: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SILENT, str(synth), str(tmp_path), "--kind", "otsu", "--size", "32"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=550)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "asked: []"
