@@ -175,6 +175,14 @@ def test_numbers_beyond_all_bounds() -> None:
         in_range("size", 10**400, 32, 4096)
 
 
+def test_sides_that_are_truths(tmp_path: Path) -> None:
+    content = json.loads(coco()[0])
+    content["images"][0]["height"] = True
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(Fault, match="width and a height"):
+        read_masks(tmp_path / "a.json")
+
+
 def test_what_is_told_has_an_end(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(
         "<annotations><image id='0' name='" + "n" * 5000 + "' width='x' height='2'/></annotations>"

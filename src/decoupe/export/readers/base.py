@@ -67,7 +67,7 @@ def size_of(height: object, width: object, name: str) -> tuple[int, int]:
     """(H, W), made sure to be whole numbers of at least 1 with no more pixels than an image may have. Fault if not."""
     if isinstance(height, str) and isinstance(width, str) and height.isdecimal() and width.isdecimal():
         height, width = int(height[:12]), int(width[:12])
-    if not isinstance(height, int) or not isinstance(width, int) or min(height, width) < 1:
+    if type(height) is not int or type(width) is not int or min(height, width) < 1:
         raise Fault("a width and a height in pixels", f"{width!r:.40} and {height!r:.40} for {name:.80}", REMEDY)
     if height * width > MAX_PIXELS:
         raise Fault(f"images up to {MAX_PIXELS:,} pixels", f"{width}x{height} for {name:.80}", "cut them into tiles")
