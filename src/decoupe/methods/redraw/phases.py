@@ -93,8 +93,10 @@ class Redrawing(nn.Module):
             fakes.append(losses.redraw_region(some, mask, self.generators[region](mask, z[:, region])))
             known.append(torch.full_like(z, torch.nan))
             known[-1][:, region] = z[:, region]
-        made = torch.cat(fakes)
-        return made, made, torch.cat(known)
+        # back in the photos' order: an image draws the same augmentation on however many processes
+        places = torch.cat(split(torch.arange(len(photos), device=photos.device), k, first)).argsort()
+        made = torch.cat(fakes)[places]
+        return made, made, torch.cat(known)[places]
 
     def _drawn(self, shares: Tensor, latents: Tensor) -> Tensor:
         """(B, K, C, s, s): every region of every image, redrawn and masked."""
