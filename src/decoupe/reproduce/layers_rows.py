@@ -211,13 +211,14 @@ def tuned(fresh: bool, share: float = 1.0) -> Callable[[Context, Run, Halves], F
         room, scale = Model(run, "last").room, context.fitting.scale
         if not isinstance(room, LayerDisposal):
             raise Fault("a run of layer_disposal", room.NAME, "report this as a defect")
-        fit = masks(Model(run, "last"), both.fit.squares)
         count, out = max(2, round(share * len(both.fit.squares))), {}
+        squares, truths = both.fit.squares[:count], both.fit.truths[:count]
+        fit = masks(Model(run, "last"), squares)
         for name, c in both.classes.items():
-            layer = max(range(fit.shape[1]), key=lambda k: ap(fit[:, k], both.fit.truths, c))
+            layer = max(range(fit.shape[1]), key=lambda k: ap(fit[:, k], truths, c))
             torch.manual_seed(int(run.info["seed"]))
             network = tune(
-                MaskOfLayer(room, layer, fresh), both.fit.squares[:count], both.fit.truths[:count], c,
+                MaskOfLayer(room, layer, fresh), squares, truths, c,
                 EPOCHS[scale], RATE[scale], int(run.info["seed"]),
             )  # fmt: skip
             out[name] = ap(predict(network, both.score.squares), both.score.truths, c)
