@@ -49,7 +49,7 @@ def write_atomic(path: Path, data: bytes) -> str:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise Fault(
-            f"to write {path}", error.strerror or str(error), "free space or choose another folder, then --resume"
+            f"to write {path}", error.strerror or str(error), "free space or choose another folder"
         ) from error
     return hashlib.sha256(data).hexdigest()
 
