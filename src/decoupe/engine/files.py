@@ -48,9 +48,7 @@ def write_atomic(path: Path, data: bytes) -> str:
         sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise Fault(
-            f"to write {path}", error.strerror or str(error), "free space or choose another folder"
-        ) from error
+        raise Fault(f"to write {path}", error.strerror or str(error), "free space or choose another folder") from error
     return hashlib.sha256(data).hexdigest()
 
 
