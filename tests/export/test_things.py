@@ -46,10 +46,10 @@ def test_the_table_counts_the_things() -> None:
 def test_the_overlay_outlines_and_numbers_every_thing() -> None:
     regions, labels = _touching()
     plain = np.full((40, 60, 3), 90, np.uint8)
-    drawn = number(plain, regions.instances)
-    assert drawn.shape == plain.shape and plain.max() == 90
+    drawn = number(plain, np.zeros(labels.shape, np.uint8), regions.names, [(0, 0, 0), (9, 9, 9)], regions.instances)
+    assert drawn.shape == (80, 120, 3) and plain.max() == 90  # twice as large: 20 px are too few for a number
     assert np.array_equal(to_map(regions.instances, (40, 60)), labels)
-    assert (drawn[12:28, 29:31] == 255).all()  # the side that the two share
+    assert (drawn[24:56, 59:61] == 255).all()  # the side that the two share
     for left in (12, 32):
-        assert (drawn[14:26, left + 2 : left + 16] != 90).any()  # a number in each
-    assert (drawn[:8] == 90).all()
+        assert (drawn[28:52, 2 * left + 4 : 2 * left + 32] != 90).any()  # a number in each
+    assert (drawn[:16] == 90).all()
