@@ -94,7 +94,7 @@ class Redrawing(nn.Module):
             known.append(torch.full_like(z, torch.nan))
             known[-1][:, region] = z[:, region]
         # back in the photos' order: an image draws the same augmentation on however many processes
-        places = torch.cat(split(torch.arange(len(photos), device=photos.device), k, first)).argsort()
+        places = torch.cat([*split(torch.arange(len(photos), device=photos.device), k, first)]).argsort()
         made = torch.cat(fakes)[places]
         return made, made, torch.cat(known)[places]
 
