@@ -12,6 +12,11 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 AUDIT = str(ROOT / "tests" / "audit")
+REACHING = (
+    "test_packaging.py::test_a_wheel_holds_everything_that_is_read_at_run_time",  # pip fetches the build's tools
+    "test_serve.py::test_only_loopback_listens",  # asks at this machine's own address, and is refused
+)
+"""Tests that reach beyond loopback themselves; the package never does."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,7 +32,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workerinput"):
         return
     events = Path(os.environ["DECOUPE_AUDIT"]).read_text(errors="replace").splitlines()
-    if wrong := [line for line in events if line != "process"]:
+    if wrong := [line for line in events if line != "process" and not any(name in line for name in REACHING)]:
         print("\nwhat no process may do:", *wrong[:20], sep="\n  ")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
