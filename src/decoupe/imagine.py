@@ -57,7 +57,7 @@ def imagine(
     given = None if mask is None else _mask(Path(mask), room)
     seen = _seen(room, given, tags)
     names = room.regions
-    palette = chosen(names, model.run.colours)
+    palette = chosen(names, model.picked)
     shown: list[tuple[NDArray[np.uint8], NDArray[np.int64]]] = []
     for name in ("images", "masks"):
         (out / name).mkdir(parents=True, exist_ok=True)

@@ -96,8 +96,9 @@ class Model:
         given = run.names if named else own
         self.names: tuple[str, ...] = tuple(given[group[0]] for group in self.groups)
         """One name per region that `segment` returns (merged regions count once)."""
-        picked = run.colours if named and len(run.colours) == len(own) else ()
-        self.colours: tuple[str, ...] = tuple(picked[group[0]] for group in self.groups) if picked else ()
+        self.picked = run.colours if named else ()
+        """Of each of the method's own regions the colour "#rrggbb" that a person chose, or ""; () where none was."""
+        self.colours: tuple[str, ...] = tuple(self.picked[group[0]] for group in self.groups) if self.picked else ()
         """Of each of `names` the colour "#rrggbb" that a person chose, or ""; () where none was chosen."""
         self.crf = self.room.crf
         """Preset of the dense CRF that is part of the method and runs over whole photos; None: none."""

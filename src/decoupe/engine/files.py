@@ -56,12 +56,16 @@ def _reject(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a number")
 
 
-def finite(text: str) -> float:
-    """A number of JSON. ValueError where it is too large for one ("1e999")."""
+def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text:.40} is too large")
     return value
+
+
+def strict_json(text: bytes) -> Any:
+    """What JSON says. ValueError on anything else, on NaN, on numbers too large for one. RecursionError: too deep."""
+    return json.loads(text, parse_constant=_reject, parse_float=_finite)
 
 
 def parse_json(text: bytes, name: str) -> dict[str, Any]:
@@ -69,7 +73,7 @@ def parse_json(text: bytes, name: str) -> dict[str, Any]:
     try:
         if len(text) > JSON_LIMIT:
             raise ValueError(f"{len(text)} bytes")
-        content = json.loads(text, parse_constant=_reject, parse_float=finite)
+        content = strict_json(text)
         if not isinstance(content, dict):
             raise ValueError(f"a {type(content).__name__}")
     except (ValueError, RecursionError) as error:

@@ -156,8 +156,8 @@ def _steps(model: Model, image: Image, small: NDArray[np.uint8], name: str) -> l
     """What the method has to show on the way to its masks."""
     with torch.inference_mode():
         found = model.room.steps(to_unit(model.square(image)[None], model.device))
-    regions, picked = model.room.regions, model.run.colours
-    palette = chosen(regions, picked if len(picked) == len(regions) else ())
+    regions = model.room.regions
+    palette = chosen(regions, model.picked)
     panes = []
     for title, labels in found.items():
         cells = labels[0].cpu().numpy()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decoupe.data.decode import MAX_PIXELS
-from decoupe.engine.files import finite
+from decoupe.engine.files import strict_json
 from decoupe.errors import Fault
 from decoupe.export.outlines import fill, points
 from decoupe.types import Labels
@@ -97,14 +96,10 @@ def painted(
     return Annotated(name, labels)
 
 
-def _reject(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a number")
-
-
 def load_json(path: Path) -> Any:
     """The content of a JSON file. Fault if it is none, nested too deeply, or holds NaN."""
     try:
-        return json.loads(path.read_bytes(), parse_constant=_reject, parse_float=finite)
+        return strict_json(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise Fault("JSON", f"{path.name}: {reason}", REMEDY) from None
