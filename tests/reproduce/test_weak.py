@@ -78,6 +78,8 @@ def test_the_stages_are_rows_of_one_run_and_scored_at_full_size(voc: Path, study
     assert list(rows) == ["Grad-CAM", weak.CRF, weak.SEC, weak.BOTH, weak.TAUGHT, weak.SELF]
     assert rows["Grad-CAM"]["text"] == {"miou": 0.269} and rows[weak.BOTH]["text"] == {"miou": 0.506}
     assert len({row["seeds"][0]["run"] for row in found["results"]}) == 1, "every row looks at the same run"
+    labelled = {name for name, row in rows.items() if row["uses_labels"]}
+    assert labelled == {weak.SELF}, "the milder CRF was chosen on masks"
     run = Run.open(study / rows[weak.SEC]["seeds"][0]["run"])
     assert run.info["data"]["tags"].startswith("tags: cat") and run.info["data"]["n"] == 12
     assert [c.stage for c in run.candidates()] == ["classifier", "sec", "self-training 1", "self-training 2"]

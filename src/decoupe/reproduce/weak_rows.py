@@ -23,6 +23,7 @@ from decoupe.evaluate.matching import apply, by_name
 from decoupe.evaluate.measure import load_pair
 from decoupe.evaluate.metrics import Confusion, bootstrap
 from decoupe.evaluate.run import number
+from decoupe.methods.tags.config import TAUGHT_CRF, TEXT_CRF
 from decoupe.model import Model
 from decoupe.reproduce.claims import student
 from decoupe.reproduce.runs import Fitting, Images
@@ -36,10 +37,8 @@ if TYPE_CHECKING:
 GRID_SIDE, CPU_SIDE = 161, 256
 """Longer side of the photos that the CRF sees in the grid over widths, and at the scale cpu; widths are scaled too."""
 METRICS = ("miou", "accuracy")
-BASE = "sec-test"
-"""Preset of the CRF whose kernels and widths are varied."""
-TAUGHT = "stego"
-"""Preset for masks of self-training, whose targets have been through the CRF already: a milder one."""
+CHOSEN_ON_MASKS = ("self crf",)
+"""Short names of the rows whose CRF was chosen on masks: of all presets, on a third of the training masks."""
 
 
 def measure(context: Context) -> Rows:
@@ -76,7 +75,7 @@ def _picture(context: Context, miou: float) -> None:
 def _asked(short: str) -> tuple[str, Settings | None]:
     """Which masks, through which CRF, by the short name of a row."""
     part, _, rest = short.partition(" ")
-    settings = PRESETS[TAUGHT if part == "self" else BASE]
+    settings = PRESETS[TAUGHT_CRF if part == "self" else TEXT_CRF]
     if part == "grid":
         place, colour = (float(word) for word in rest.split())
         width, grey = settings.appearance_sxy * place, settings.srgb * colour
@@ -210,7 +209,7 @@ def _row(context: Context, runs: list[Run], figures: list[Mapping[str, Any]]) ->
         "selection": "last",
         "matching": "named",
         "observed": ["image"],
-        "uses_labels": False,
+        "uses_labels": context.row.short in CHOSEN_ON_MASKS,
         "status": "done" if not lost["n"] else "partly collapsed" if figures else "collapsed",
         "n_images": len(context.task.samples),
         "metrics": means,

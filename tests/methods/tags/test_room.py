@@ -188,6 +188,23 @@ def test_gate_and_kind_of_masks(weights: str) -> None:
     assert not torch.allclose(maps, free) and torch.allclose(maps.sum(1), torch.ones(4, 65, 65), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("options", "stage", "wanted"),
+    [
+        ({}, 3, "stego"), ({}, 2, "stego"), ({}, 1, "sec-test"), ({}, 0, "sec-test"),
+        ({"rounds": 0}, 1, "sec-test"), ({"masks": "gradcam"}, 3, "sec-test"),
+        ({"crf": "none"}, 3, None), ({"crf": "cutler"}, 1, "cutler"), ({"crf": "stego", "rounds": 0}, 1, "stego"),
+    ],
+)  # fmt: skip
+def test_the_crf_is_that_of_the_masks_it_sharpens(
+    weights: str, options: dict[str, Any], stage: int, wanted: str | None
+) -> None:
+    room, data = room_of(weights, **options)
+    room.prepare(data)
+    room.enter(stage, data, True)
+    assert room.crf == wanted
+
+
 def test_the_preset_of_the_text_is_the_texts() -> None:
     paper = PRESETS["paper"]
     assert (paper.backbone, paper.size, paper.batch, paper.stride, paper.width) == ("vgg16", 321, 15, 8, 1024)

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from decoupe.crf.regions import asked
-from decoupe.errors import Fault
+from decoupe.crf.settings import PRESETS as PRESETS_CRF
+from decoupe.errors import Fault, UsageFault
 from decoupe.methods.config import in_range, one_of
 
 Network = Literal["vgg16", "mobilenet_v2", "resnet18", "resnet50"]
 Map = Literal["gradcam", "gradcam++", "cam"]
 Ground = Literal["maps", "saliency"]
 Masks = Literal["sec", "gradcam"]
+
+TEXT_CRF = "sec-test"
+"""The CRF of the text, for class maps and for the masks of SEC; its kernels and widths are what the tables vary."""
+TAUGHT_CRF = "stego"
+"""A milder one for masks of self-training, whose targets have been through the CRF already."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +108,9 @@ class Config:
     """What segments: the segmenter, or the classifier's maps."""
     gate: float = 0.0
     """Classes whose probability by the classifier is below this are left out of the masks; 0 = none is."""
-    crf: str = "stego"
-    """Dense CRF over the photo as the last step, a preset; none = off. Masks of self-training need a milder one than
-    those of SEC (the text: sec-test)."""
+    crf: str = "auto"
+    """Dense CRF over the photo as the last step: a preset, none, or auto: the text's sec-test for class maps and masks
+    of SEC, and the milder stego for masks of self-training, which have learned the edges already."""
 
     def __post_init__(self) -> None:
         for name, kind in (("backbone", Network), ("cam", Map), ("ground", Ground), ("masks", Masks)):
@@ -134,7 +139,8 @@ class Config:
             raise Fault("scales between 0.1 and 8", str(self.scales), "choose --scales such as 1.0 1.5")
         if len(set(self.classes)) < len(self.classes):
             raise Fault("classes that differ", ", ".join(self.classes), "name each once")
-        asked(self.crf)
+        if self.crf not in ("auto", "none", *PRESETS_CRF):
+            raise UsageFault(f"a CRF preset: auto, none, {', '.join(PRESETS_CRF)}", repr(self.crf)[:60], "choose one")
         if self.cam == "cam" and self.backbone == "vgg16":
             raise Fault("a backbone that ends in one linear layer for cam", "vgg16", "choose --cam gradcam")
 

@@ -19,10 +19,13 @@ from decoupe.errors import Fault
 from decoupe.methods.room import Batch, DataSpec, Room, Stage, TrainingData, to_unit
 from decoupe.methods.tags import cues as making
 from decoupe.methods.tags import losses, networks
-from decoupe.methods.tags.config import Config
+from decoupe.methods.tags.config import TAUGHT_CRF, TEXT_CRF, Config
 from decoupe.methods.tags.features import CHUNK, Features, compute
 from decoupe.methods.tags.phases import ClassifierPhase, SecPhase, cells
 from decoupe.nn.deeplab import Late, enlarge
+
+SELF = 2
+"""First stage of self-training."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,13 @@ class Tags(Room):
 
     @property
     def crf(self) -> str | None:
-        """The CRF of the configuration."""
-        return None if self.config.crf == "none" else self.config.crf
+        """The CRF of the configuration; auto: the one that suits the masks that `segment` gives now."""
+        if self.config.crf == "none":
+            return None
+        if self.config.crf != "auto":
+            return self.config.crf
+        taught = self.config.masks == "sec" and int(self.done) >= SELF
+        return TAUGHT_CRF if taught else TEXT_CRF
 
     # ------------------------------------------------------------------ stages
 
