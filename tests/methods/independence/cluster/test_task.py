@@ -21,7 +21,7 @@ from decoupe.engine.progress import Silent
 from decoupe.engine.runfolder import Run
 from decoupe.errors import Fault, UsageFault
 from decoupe.methods.independence.cluster.networks import SIDE, Critic, Generator
-from decoupe.methods.independence.cluster.patches import OneImage, estimate
+from decoupe.methods.independence.cluster.patches import OneImage, _proposed, estimate
 from decoupe.methods.independence.cluster.task import Cluster
 from decoupe.methods.independence.config import PRESETS, Config
 from decoupe.methods.independence.room import Independence
@@ -130,6 +130,24 @@ def test_generator_and_critic_have_the_shapes_of_table_2() -> None:
     assert [m.out_channels for m in generator.modules() if isinstance(m, torch.nn.Conv2d)] == [256, 256]
     ups = [m.out_channels for m in generator.modules() if isinstance(m, torch.nn.ConvTranspose2d)]
     assert ups == [128, 64, 4]
+
+
+def test_noise_is_not_taken_for_things_and_specks_are_not_overlooked() -> None:
+    rng, (y, x) = np.random.default_rng(3), np.mgrid[:480, :480]
+    discs = sum(((y - cy) ** 2 + (x - cx) ** 2 < 21**2) * 22.0 for cy in (80, 240, 400) for cx in (80, 240, 400))
+    noise = rng.poisson(1.0, (480, 480)) * 2
+    dark = np.where(discs + noise > 6, 6 + discs + noise, 6).astype(np.uint8)
+    alone = _proposed(np.repeat(dark[..., None], 3, 2), 480)[0]
+    assert alone.diameter < 9 and len(alone.quality) > 200  # speckles, of which there are many more
+    diameter, count, _ = estimate(np.repeat(dark[..., None], 3, 2))
+    assert 36 < diameter < 50 and 6 <= count <= 12
+
+    specks = np.full((480, 480), 20.0)
+    for cy, cx in rng.uniform(8, 472, (300, 2)):
+        specks = np.maximum(specks, 20 + 150 * np.clip(3 + 0.5 - np.hypot(y - cy, x - cx), 0, 1))
+    image = (specks + rng.normal(0, 3, specks.shape)).clip(0, 255).astype(np.uint8)
+    diameter, count, _ = estimate(np.repeat(image[..., None], 3, 2))
+    assert diameter == pytest.approx(6, abs=1.5) and count > 200
 
 
 def test_the_size_of_things_is_estimated_and_an_empty_image_refused() -> None:

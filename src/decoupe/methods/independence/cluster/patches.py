@@ -14,7 +14,7 @@ from decoupe.data.pixels import resize
 from decoupe.data.prepare import Prepared, items_of
 from decoupe.engine.progress import Reporter
 from decoupe.errors import Fault, UsageFault
-from decoupe.methods.independence.cluster.proposals import propose
+from decoupe.methods.independence.cluster.proposals import Proposals, propose
 from decoupe.methods.independence.cluster.sprites import THING
 from decoupe.methods.room import DataSpec, TrainingData
 from decoupe.types import Image
@@ -23,6 +23,10 @@ LOOK = (512, 1024, 2048)
 """Longest sides in pixels at which things are looked for, in turn, until they are large enough to judge."""
 FINE = 9.0
 """Diameter in pixels from which on they are."""
+COARSE = (256, 128)
+"""Where only specks are found, longest sides at which noise has averaged out."""
+ALIKE = 0.2
+"""Sizes that differ by less than this (in log) are the same."""
 _STRIDE = 8
 
 
@@ -62,23 +66,36 @@ def at_scale(photo: Image, thing: float, target: float = THING) -> Image:
 def estimate(photo: Image) -> tuple[float, int, str]:
     """Diameter of a typical thing in pixels of `photo`, the number of proposals behind it, and the plane they show in.
 
+    Specks below `FINE` pixels may be noise: things that both of two coarser views find, of one size, are believed more.
+    What is truly that small is blurred there, and the larger, the coarser the view.
+
     Raises:
         Fault: nothing in it looks like many alike things.
     """
     longest = max(photo.shape[:2])
-    diameter, count, plane = 0.0, 0, "none"
     for side in LOOK:
-        looked = photo if longest <= side else at_scale(photo, longest, side)
-        found = propose(looked)
-        ratio = longest / max(looked.shape[:2])
-        diameter, count, plane = found.diameter * ratio, len(found.quality), found.plane
-        if found.diameter >= FINE or longest <= side:
+        best, shown = _proposed(photo, side)
+        if best.diameter >= FINE or longest <= side:
             break
-    if not count:
+    if best.diameter < FINE and longest > COARSE[0]:
+        (found, larger), (again, smaller) = (_proposed(photo, side) for side in COARSE)
+        same = (
+            found.diameter >= FINE and abs(np.log(max(again.diameter, 1) / smaller * larger / found.diameter)) < ALIKE
+        )
+        if same and min(found.cover, again.cover) > best.cover / 2:
+            best, shown = found, larger
+    if not len(best.quality):
         raise Fault(
             "an image of many alike things", "one in which no part stands out", "give --instance-px, or another image"
         )
-    return diameter, count, plane
+    return best.diameter * longest / shown, len(best.quality), best.plane
+
+
+def _proposed(photo: Image, side: int) -> tuple[Proposals, int]:
+    """What can be told in `photo` at a longest side of at most `side`, and that side."""
+    longest = max(photo.shape[:2])
+    looked = photo if longest <= side else at_scale(photo, longest, side)
+    return propose(looked), max(looked.shape[:2])
 
 
 def single_image(settings: Mapping[str, Any], config: Any, reporter: Reporter) -> Prepared:

@@ -50,6 +50,12 @@ class Proposals:
         """Of the disk of that area, in pixels."""
         return float(np.sqrt(4 * self.area / np.pi))
 
+    @property
+    def cover(self) -> float:
+        """Share of the image that the proposals cover, weighted by their quality, in [0, 1]."""
+        areas = np.bincount(self.labels.ravel(), minlength=len(self.quality) + 1)[1:]
+        return float((areas * self.quality).sum() / self.labels.size)
+
 
 def quality(tree: Tree, area: float | None = None, spread: float = 0.5) -> Numbers:
     """(N,) in [0, 1]: shape times edge, times a log-normal factor about `area` of deviation `spread` where given.

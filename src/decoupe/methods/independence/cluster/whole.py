@@ -44,10 +44,12 @@ def find(network: UNet, image: Image, views: int) -> Found:
     """The things of (H, W, C) uint8 at the working scale, from the mean of the maps of `views` views."""
     device = next(network.parameters()).device
     unit = to_unit(image.transpose(2, 0, 1)[None], device)
-    each = [unview(maps_of(network, view(unit, v)), v)[0].cpu().numpy() for v in range(views)]
-    mean = np.mean(each, 0)
+    mean, alone = np.zeros((1, 1, 1), np.float32), []
+    for v in range(views):  # one view's maps at a time: they are what fills the memory
+        maps = unview(maps_of(network, view(unit, v)), v)[0].cpu().numpy()
+        alone.append(votes.count(maps)[0])
+        mean = mean + maps / views
     labels, _ = votes.count(mean)
-    alone = [votes.count(maps)[0] for maps in each]
     agreement = np.mean([best_iou(labels, other) for other in alone], 0)
     same = np.flatnonzero(agreement >= SAME)
     values, first = np.unique(labels, return_index=True)
