@@ -28,6 +28,7 @@ from PIL import (  # the plug-ins of ALLOWED are imported here, so that Pillow l
 from PIL import Image as Pillow
 from PIL.ImageFile import ImageFile
 
+from decoupe.data import gif
 from decoupe.data.pixels import on_white, upright
 from decoupe.data.sniff import bytes_words
 
@@ -150,10 +151,13 @@ def read_pillow(stream: IO[bytes], limit: Limit, frame: int = 0, hint: int = 0, 
     image = Pillow.open(stream, formats=ALLOWED)
     limit.check(image.height, image.width, 3 if image.mode not in ("1", "L", "P", "I;16") else 1)
     if frame:
+        if image.format == "GIF":  # frames may enlarge the canvas, and all up to this one are decoded
+            limit.check(*gif.extent(stream), 4)
         try:
             image.seek(frame)
         except EOFError:
             raise Unreadable(f"no frame {frame}") from None
+        limit.check(image.height, image.width)
     animated = image.format not in ("MPO", "TIFF") and bool(getattr(image, "is_animated", False))
     full = image.size
     if hint and image.format == "JPEG" and image.mode in ("L", "RGB"):
