@@ -47,9 +47,9 @@ from decoupe.types import Image, InstanceMap
 BUILTIN, SIDE = 100, 384
 """Seed of the first built-in image, and their side in pixels. Images of seed 5 were used to make the method."""
 LOOKED_AT = (
-    "0bf4b1", "102350", "140042", "1ec74a", "20c37b", "20e209", "224687", "347702", "353ab0", "449f41", "4ee585",
-    "61dc24",
-    "7773ac", "79fe41", "8cdbdd", "9ebcfa", "a31dea", "b76ff3", "d7d12a", "e216ec", "f73e37",
+    "0bf4b1", "102350", "140042", "1ec74a", "20c37b", "20e209", "224687", "347702", "353ab0", "449f41",
+    "4ee585", "61dc24", "7773ac", "79fe41", "8cdbdd", "9ebcfa", "a31dea", "b76ff3", "d7d12a", "e216ec",
+    "f73e37",
 )  # fmt: skip
 """First characters of images of dsb2018 on which the method was made, or which were looked at before a change of it."""
 JUDGED = (

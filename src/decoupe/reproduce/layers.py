@@ -130,4 +130,36 @@ LABEL_FRACTIONS = Table(
     length=LENGTH,
 )  # fmt: skip
 
-TABLES = (TABLE_4_1, IDENTICAL_INIT, LABEL_FRACTIONS, NO_DISPOSAL)
+
+def _beyond(name: str, short: str, note: str, **options: Any) -> Row:
+    return _row(name, short, {}, "disposal", variants=_variant(**options), note=note)
+
+
+BEYOND = Table(
+    "layers-beyond",
+    "what the text leaves for later, each by itself",
+    f"{TEXT}, chapter 6; not in the text",
+    (
+        DISPOSAL,
+        _beyond("Photos rebuilt", "photos", "half of the codes are of photos", photo_weight=10.0),
+        _beyond("Learned keep_prob", "learned p", "their mean stays .4", learn_keep=True),
+        _beyond("Unique layers", "unique", "a penalty on masks that lie on one another", unique_weight=1.0),
+        _beyond("Unique layers, K = 10", "unique 10", "twice the layers", unique_weight=1.0, k=10),
+        _beyond("K = 10", "ten", "twice the layers", k=10),
+        _beyond("Modern game", "modern", "hinge, R1, differentiable augmentation", adversarial="hinge", r1=1.0,
+                augment=True),
+        _beyond("Group norm", "group norm", "no image depends on its batch", norm="group"),
+    ),
+    tuple(
+        Claim(f"{words} helps", below("Disposal", name, "mean"))
+        for name, words in (
+            ("Photos rebuilt", "rebuilding photos"), ("Learned keep_prob", "a learned keep_prob"),
+            ("Unique layers", "the penalty for uniqueness"), ("Modern game", "a modern game"),
+            ("Group norm", "group norm"),
+        )
+    ),
+    columns=COLUMNS,
+    length=LENGTH,
+)  # fmt: skip
+
+TABLES = (BEYOND, TABLE_4_1, IDENTICAL_INIT, LABEL_FRACTIONS, NO_DISPOSAL)

@@ -93,6 +93,28 @@ def test_eq_3_3_is_the_sum_of_its_terms() -> None:
     assert float(loss.detach()) == pytest.approx(float((cross + 3 * error).detach()), rel=1e-5)
 
 
+def test_photos_are_rebuilt_from_all_layers_while_some_of_them_are_dropped_before_the_discriminator() -> None:
+    room = _room(photo_weight=3.0, encoder_weight=2.0, mirror=False).eval()
+    generator, discriminator = _phases(room)
+    batch = _batch()
+    loss, logged = generator(batch)
+    made = discriminator.game.made(batch)
+    half = len(batch.images) // 2
+    assert torch.equal(made.codes[half:], room.encoder(batch.images[half:])), "half of the codes are of photos"
+    assert bool((made.codes[:half].abs() <= 1).all())
+    rebuilt = made.stack.flatten()
+    looks = -torch.sigmoid(room.discriminator(losses.generate(made.stack, made.keep))).log().mean()
+    error = (rebuilt[half:] - batch.images[half:]).abs().mean()
+    read = (room.encoder(rebuilt[:half]) - made.codes[:half]).square().sum((1, 2, 3)).mean()
+    assert float(loss.detach()) == pytest.approx(float((looks + 3 * error + 2 * read).detach()), rel=1e-5)
+    assert float(logged["photos"]) == pytest.approx(float(error.detach()), rel=1e-5)
+    loss.backward()
+    assert all(p.grad is not None for p in (*room.encoder.parameters(), *room.generator.parameters()))
+    assert room.encoder in generator.trained() and room.encoder not in discriminator.trained()
+    with pytest.raises(Fault, match="photo-weight"):
+        Config(photo_weight=1.0, inference="pixel-real")
+
+
 def test_without_a_generator_phase_the_other_makes_its_own_images() -> None:
     room = _room()
     batch = _batch()
@@ -126,6 +148,7 @@ def test_codes_follow_the_prior(prior: str, latent: str) -> None:
         {"unique_weight": 2.0}, {"r1": 5.0, "r1_every": 1}, {"adversarial": "hinge"},
         {"augment": True}, {"blocks": "residual"}, {"norm": "group"}, {"shared_trunk": False}, {"latent": "flat"},
         {"zoom": 1.3}, {"mirror": False}, {"even": False}, {"initial": "identical"}, {"prior": "normal"},
+        {"photo_weight": 3.0},
     ],
     ids=lambda o: next(iter(o)),
 )  # fmt: skip

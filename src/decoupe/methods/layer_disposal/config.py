@@ -43,6 +43,9 @@ class Config:
     pixels, on real or on generated images, with classifiers that say which layers are there."""
     encoder_weight: float = 1.0
     """lambda of Eq. 3.3."""
+    photo_weight: float = 0.0
+    """Weight of rebuilding photos (mean absolute error) while the layers are learned: half of the codes of a step are
+    those of photos, whose layers are dropped too (beyond the text; 0 = none)."""
     encoder_images: int = 32_000
     """Images on which the encoder for pixels is trained once the generator is fixed."""
 
@@ -103,6 +106,7 @@ class Config:
         in_range("keep_prob", self.keep_prob, 0.01, 1)
         in_range("unique_weight", self.unique_weight, 0, 1e6)
         in_range("encoder_weight", self.encoder_weight, 0, 1e6)
+        in_range("photo_weight", self.photo_weight, 0, 1e6)
         in_range("encoder_images", self.encoder_images, self.batch, 1e9)
         in_range("z", self.z, 1, 4096)
         for name in ("width", "encoder_width", "discriminator_width"):
@@ -120,6 +124,8 @@ class Config:
             ("initial", Initial), ("adversarial", Adversarial),
         ):  # fmt: skip
             one_of(name, getattr(self, name), get_args(kind))
+        if self.photo_weight and self.inference != "latent":
+            raise Fault("--inference latent with --photo-weight", self.inference, "leave one of them out")
         if self.learn_keep and self.keep_prob == 1:
             raise Fault("keep_prob below 1 with learn_keep", "1", "leave --learn-keep out, or lower --keep-prob")
 

@@ -73,6 +73,12 @@ def pixels(rebuilt: Tensor, images: Tensor) -> Tensor:
     return (rebuilt.float() - images).square().mean()
 
 
+# Beyond the text: | G_K(E(x)) - x |, all layers kept
+def photos(rebuilt: Tensor, images: Tensor) -> Tensor:
+    """(B, C, S, S) each: the absolute error, mean over all."""
+    return (rebuilt.float() - images).abs().mean()
+
+
 # Section 3.2.1: one binary classifier for each layer, whether it is in the image
 def presence(logits: Tensor, keep: Tensor) -> Tensor:
     """(B, K) logits and 0 or 1: binary cross-entropy, mean over all."""

@@ -32,13 +32,15 @@ GAMES = {
 class Made:
     """What G made in one step."""
 
-    def __init__(self, codes: Tensor, stack: Stack, keep: Tensor) -> None:
+    def __init__(self, codes: Tensor, stack: Stack, keep: Tensor, photos: Tensor | None = None) -> None:
         self.codes = codes
         """(B, Z, h, w) the codes."""
         self.stack = stack
         """Their layers."""
         self.keep = keep
         """(B, K) which layers are kept."""
+        self.photos = photos
+        """(b, C, S, S) the photos that the last b codes are of, or None where all codes are drawn."""
 
 
 class Game(nn.Module):
@@ -62,9 +64,13 @@ class Game(nn.Module):
 
     def make(self, batch: Batch) -> Made:
         """New layers and which of them are kept; remembered, without their graph, for the other phase."""
-        codes, uniform = self.codes(batch.draw), batch.draw.uniform(self.config.k)
-        made = Made(codes, self.generator(codes), self.keeping(uniform))
-        self._last = batch, Made(codes, made.stack.detach(), made.keep.detach())
+        codes, uniform, photos = self.codes(batch.draw), batch.draw.uniform(self.config.k), None
+        if self.config.photo_weight:
+            drawn = len(codes) // 2
+            photos = self.photos(batch)[drawn:]
+            codes = torch.cat([codes[:drawn], self.encoder(photos)])
+        made = Made(codes, self.generator(codes), self.keeping(uniform), photos)
+        self._last = batch, Made(codes.detach(), made.stack.detach(), made.keep.detach(), photos)
         return made
 
     def made(self, batch: Batch) -> Made:
@@ -88,6 +94,10 @@ class Game(nn.Module):
         """What the discriminator sees of `images`: differentiable augmentation (Zhao et al. 2020) where it is on."""
         return translate(colour_jitter(images, draw, JITTER), draw) if self.config.augment else images
 
+    def unread(self, error: Tensor, codes: Tensor) -> Tensor:
+        """The error of E in variances of the codes: 1 = nothing is read."""
+        return error.detach() / codes[0].numel() / (1 if self.config.prior == "normal" else 1 / 3)
+
     def rate(self, progress: float) -> float:
         """Factor on every learning rate at `progress` in [0, 1)."""
         return min(1.0, (1 - progress) / self.config.anneal) if self.config.anneal else 1.0
@@ -109,9 +119,11 @@ class GeneratorPhase(_Phase):
     name = "G"
 
     def trained(self) -> Sequence[nn.Module]:
-        """The decoders, and the probabilities of keeping where they are learned."""
-        game = self.game
-        return [game.generator, *([game.keeping] if game.config.learn_keep else [])]
+        """The decoders; the probabilities of keeping where they are learned; E where photos are rebuilt."""
+        game, config = self.game, self.game.config
+        learned: list[nn.Module] = [game.generator]
+        learned += [game.keeping] if config.learn_keep else []
+        return learned + ([game.encoder] if config.photo_weight else [])
 
     def optimiser(self) -> torch.optim.Optimizer:
         """Adam with the text's betas."""
@@ -119,7 +131,7 @@ class GeneratorPhase(_Phase):
         return torch.optim.Adam(parameters, self.game.config.lr, BETAS, fused=True)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The adversarial term, and the penalty on masks that lie on one another."""
+        """The adversarial term, the penalty on masks that lie on one another, and what E learns beside photos."""
         game, config = self.game, self.game.config
         made = game.make(batch)
         fakes = losses.generate(made.stack, made.keep)
@@ -128,6 +140,12 @@ class GeneratorPhase(_Phase):
         if config.unique_weight:
             overlap = losses.overlap(made.stack.masks)
             loss, logged["overlap"] = loss + config.unique_weight * overlap, overlap.detach()
+        if made.photos is not None:
+            drawn, rebuilt = len(fakes) - len(made.photos), made.stack.flatten()
+            error = losses.photos(rebuilt[drawn:], made.photos)
+            read = losses.latent(game.encoder(rebuilt[:drawn].detach()), made.codes[:drawn])
+            loss = loss + config.photo_weight * error + config.encoder_weight * read
+            logged |= {"photos": error.detach(), "z": game.unread(read, made.codes)}
         if config.learn_keep:
             probs = game.keeping.probs(fakes.device).detach()
             logged |= {"keep min": probs.min(), "keep max": probs.max()}
@@ -141,14 +159,18 @@ class DiscriminatorPhase(_Phase):
 
     def trained(self) -> Sequence[nn.Module]:
         """D, and E unless it is trained for pixels later."""
-        joint = self.game.config.inference == "latent"
-        return [self.game.discriminator, *([self.game.encoder] if joint else [])]
+        return [self.game.discriminator, *([self.game.encoder] if self._reads else [])]
+
+    @property
+    def _reads(self) -> bool:
+        """Whether E learns here: not where it is trained for pixels later, nor where it learns with G from photos."""
+        return self.game.config.inference == "latent" and not self.game.config.photo_weight
 
     def optimiser(self) -> torch.optim.Optimizer:
         """Adam with the text's betas."""
         config = self.game.config
         groups = [{"params": list(self.game.discriminator.parameters()), "lr": config.lr_discriminator}]
-        if config.inference == "latent":
+        if self._reads:
             groups.append({"params": list(self.game.encoder.parameters()), "lr": config.lr})
         return torch.optim.Adam(groups, betas=BETAS, fused=True)
 
@@ -165,11 +187,11 @@ class DiscriminatorPhase(_Phase):
         logged = {"D": loss.detach()}
         if lazy:
             loss = loss + config.r1 * config.r1_every * losses.gradient_penalty(scores, reals)
-        if config.inference == "latent":
+        if self._reads:
             error = losses.latent(game.encoder(made.stack.flatten()), made.codes)
             loss = loss + config.encoder_weight * error
-            logged["z"] = error.detach() / made.codes[0].numel() / (1 if config.prior == "normal" else 1 / 3)
-        return loss, logged  # z: 1 = nothing is read
+            logged["z"] = game.unread(error, made.codes)
+        return loss, logged
 
 
 class PixelPhase(_Phase):

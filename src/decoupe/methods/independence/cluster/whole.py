@@ -44,11 +44,12 @@ def find(network: UNet, image: Image, views: int) -> Found:
     """The things of (H, W, C) uint8 at the working scale, from the mean of the maps of `views` views."""
     device = next(network.parameters()).device
     unit = to_unit(image.transpose(2, 0, 1)[None], device)
-    mean, alone = np.zeros((1, 1, 1), np.float32), []
+    mean: NDArray[np.float32] = np.zeros((1, 1, 1), np.float32)
+    alone = []
     for v in range(views):  # one view's maps at a time: they are what fills the memory
-        maps = unview(maps_of(network, view(unit, v)), v)[0].cpu().numpy()
+        maps: NDArray[np.float32] = unview(maps_of(network, view(unit, v)), v)[0].cpu().numpy()
         alone.append(votes.count(maps)[0])
-        mean = mean + maps / views
+        mean = np.add(mean, maps / np.float32(views))
     labels, _ = votes.count(mean)
     agreement = np.mean([best_iou(labels, other) for other in alone], 0)
     same = np.flatnonzero(agreement >= SAME)
