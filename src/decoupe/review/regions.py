@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,9 @@ from typing import Any
 
 from decoupe.engine.runfolder import Run
 from decoupe.errors import Fault, UsageFault
-from decoupe.export.palette import Colour, chosen, is_background
+from decoupe.export.palette import Colour, chosen, given, is_background
 from decoupe.naming import LONGEST, shown
 
-HEX = re.compile(r"#[0-9a-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -170,10 +168,10 @@ def recolour(index: Any, colour: Any) -> Callable[[Naming], Naming]:
 
     def make(naming: Naming) -> Naming:
         number = _known(naming, index)
-        if not isinstance(colour, str) or (colour and not HEX.fullmatch(colour)):
+        if not isinstance(colour, str) or (colour and given(colour) is None):
             raise UsageFault("a colour like #56b4e9", repr(colour)[:24], "choose one")
         picked = [*naming.colours, *[""] * (len(naming.names) - len(naming.colours))]
-        picked[number] = colour
+        picked[number] = colour.lower()
         return Naming(naming.names, naming.groups, tuple(picked))
 
     return make
