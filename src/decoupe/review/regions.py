@@ -14,7 +14,6 @@ from decoupe.export.palette import Colour, chosen, given, is_background
 from decoupe.naming import LONGEST, shown
 
 
-
 @dataclass(frozen=True)
 class Shown:
     """One region as people see it: a region of the method, or several shown as one."""
