@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from decoupe.data import prepare
 from decoupe.data.decode import read_image
 from decoupe.distill import photos_of
+from decoupe.drawn import Given, given_masks
 from decoupe.engine.launch import World
 from decoupe.engine.loop import Loop
 from decoupe.engine.progress import Reporter, Silent
@@ -29,22 +30,12 @@ from decoupe.methods.room import DataSpec, Room
 from decoupe.model import Model, load
 from decoupe.naming import shown
 from decoupe.supervision import LabelledPhotos, Lesson, Recipe, learns, refined
-from decoupe.types import VOID, Labels
+from decoupe.types import VOID
 
 SPREAD = 0.5
 """Weight of pixels that a scribble reached through the photo's colours, where 1 is that of a pixel drawn by hand."""
 SURE = 0.95
 """Probability of the region that a scribble names, for the dense CRF that spreads it."""
-
-
-@dataclass(frozen=True)
-class Given:
-    """One photo and what a person says of it."""
-
-    path: Path
-    frame: int
-    labels: Callable[[], Labels]
-    """(H, W) regions as they are shown, `VOID` where nothing is known."""
 
 
 def refine(
@@ -107,85 +98,6 @@ def refine(
 
 def _text(images: Any) -> Any:
     return str(images) if isinstance(images, str | Path) else [str(one) for one in images]
-
-
-# ---------------------------------------------------------------------- what a person gave
-
-
-def given_masks(model: Model, source: Any, images: Any, sparse: bool) -> Iterator[Given]:
-    """Photos and their masks in the run's regions. Fault if a class is unknown, or nothing fits a photo."""
-    from decoupe.data.catalogue import LAYOUTS, open_dataset
-    from decoupe.naming import labelled_spec
-
-    if str(source) == "accepted":
-        yield from _accepted(model, images)
-        return
-    path = Path(source)
-    layout = str(source).partition(":")[0] in LAYOUTS and not path.exists()
-    if layout or (path / "images").is_dir():
-        dataset = open_dataset(labelled_spec(str(source)))
-        unnamed = dataset.classes[1:] == tuple(f"class {i}" for i in range(1, len(dataset.classes)))
-        names = () if unnamed else dataset.classes
-        _, samples = dataset.split(None if layout else "all")
-        table = _table(model, names, sparse, named_first=False)
-        for sample in samples:
-            yield Given(sample.image, 0, _translated(sample.mask, table))
-        return
-    yield from _of_tools(model, path, images, sparse)
-
-
-def _accepted(model: Model, images: Any) -> Iterator[Given]:
-    from decoupe.review.kept import kept
-
-    groups = shown(len(model.run.names), model.run.merges)
-    table = {index: place for place, group in enumerate(groups) for index in group}
-    for one in kept(model.run.path, images if isinstance(images, str) else None):
-        yield Given(Path(one.photo.path), one.photo.frame, _translated(one.labels, table))
-
-
-def _of_tools(model: Model, path: Path, images: Any, sparse: bool) -> Iterator[Given]:
-    from decoupe.export.readers import read_masks
-    from decoupe.export.readers.pairs import pairs
-
-    masks = read_masks(path)
-    drawn = path.suffix.lower() in (".json", ".xml")  # objects on a ground that nobody drew
-    table = _table(model, masks.names, sparse, named_first=drawn)
-    for item, one in pairs(masks, prepare.items_of(images)):
-        yield Given(item.path, item.frame, _translated(one.labels, table))
-
-
-def _table(model: Model, names: Sequence[str], sparse: bool, named_first: bool) -> dict[int, int]:
-    """Class of the masks -> region as shown. Fault on a class that is no region.
-
-    Without names classes are the method's own region numbers. named_first: class 0 is whatever no object covers, which
-    is unknown where the run has no background, and in scribbles.
-    """
-    if not names:
-        groups = shown(len(model.room.regions), model.run.merges)
-        return {index: place for place, group in enumerate(groups) for index in group}
-    own = {name.strip().casefold(): index for index, name in enumerate(model.names)}
-    table: dict[int, int] = {}
-    for index, name in enumerate(names):
-        place = own.get(name.strip().casefold())
-        if index == 0 and named_first and (sparse or place is None):
-            continue
-        if place is None:
-            known = ", ".join(model.names)
-            raise Fault(f"classes that are regions of the run ({known:.80})", f"{name!r:.60}", "decoupe name RUN --set")
-        table[index] = place
-    return table
-
-
-def _translated(read: Callable[[], Labels], table: Mapping[int, int]) -> Callable[[], Labels]:
-    def labels() -> Labels:
-        found = read()
-        values, where = np.unique(found, return_inverse=True)
-        unknown = [value for value in values.tolist() if value not in table and value not in (0, VOID)]
-        if unknown:
-            raise Fault(f"classes {sorted(table)} in masks", str(unknown[0]), "correct the mask, or name its classes")
-        return np.asarray([table.get(v, VOID) for v in values.tolist()], np.int64)[where].reshape(found.shape)
-
-    return labels
 
 
 # ---------------------------------------------------------------------- the lesson

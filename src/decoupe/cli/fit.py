@@ -61,6 +61,12 @@ def flags(parser: Parser) -> None:
         type=filled("--backgrounds"),
         help="images without the object; without it they are taken from the photos, and the log says how",
     )
+    add(
+        "--scribbles",
+        metavar="DIR",
+        type=filled("--scribbles"),
+        help="few pixels drawn, 255 elsewhere: after training they name the regions and correct them, as refine does",
+    )
     add("--run", metavar="DIR", type=filled("--run"), help="run folder (default: runs/ROOM-1, -2, ...)")
     add("--images-seen", metavar="N", type=whole("--images-seen", 1), help="stop after N images")
     add(
@@ -246,6 +252,8 @@ def run(given: argparse.Namespace) -> None:
     _check_nodes(given.nodes)
     if given.seeds is not None:
         _check_seeds(given)
+    if given.scribbles is not None:
+        _check_scribbles(given)
     reporter = console.reporter()
     try:
         if given.resume:
@@ -266,7 +274,13 @@ def run(given: argparse.Namespace) -> None:
 
             _show_seeds(given.run, fit_seeds(given.room, given.images, seeds=given.seeds, **shared))
             return
-        model = fit(given.room, given.images, resume=given.resume, **shared)
+        if given.scribbles is not None:
+            from decoupe.scribbled import fit_scribbled
+
+            shared |= {"scribbles": given.scribbles}
+            model = fit_scribbled(given.room, given.images, resume=given.resume, **shared)
+        else:
+            model = fit(given.room, given.images, resume=given.resume, **shared)
     finally:
         if isinstance(reporter, console.Bars):
             reporter.close()
@@ -284,6 +298,15 @@ def _check_seeds(given: argparse.Namespace) -> None:
         raise UsageFault("--run NAME with --seeds", "none", "name the runs: NAME-s0, NAME-s1, ... are made")
     if given.nodes > 1:
         raise UsageFault("--seeds on one machine", f"--nodes {given.nodes}", "leave --nodes out")
+
+
+def _check_scribbles(given: argparse.Namespace) -> None:
+    if given.seeds is not None:
+        raise UsageFault("--scribbles or --seeds", "both", "repeat the command with another --seed and --run")
+    if given.run is None:
+        raise UsageFault("--run DIR with --scribbles", "none", "name the run: DIR and DIR-unlabelled are made")
+    if given.nodes > 1:
+        raise UsageFault("--scribbles on one machine", f"--nodes {given.nodes}", "leave --nodes out")
 
 
 def _show_seeds(run: str, content: dict[str, Any]) -> None:
