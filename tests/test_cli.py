@@ -27,7 +27,8 @@ FLAGS = {
     "data synth": {"--out", "--n", "--kind", "--size", "--seed", "--channels"},
     "data pack": {"--out", "--shard-mb"},
     "fit": {
-        "--images", "--boxes", "--backgrounds", "--run", "--images-seen", "--minutes", "--seed", "--preset",
+        "--images", "--boxes", "--backgrounds", "--scribbles", "--run", "--images-seen", "--minutes", "--seed",
+        "--preset",
         "--precision", "--devices", "--nodes", "--max-pixels", "--restarts", "--seeds", "--resume", "--split", "--tags",
     },
     "refine": {
@@ -39,6 +40,7 @@ FLAGS = {
     },
     "segment": {"--out", "--format", "--crf", "--tile", "--overlap", "--tags", "--max-pixels"},
     "name": {"--set", "--merge", "--from-masks", "--join", "--images"},
+    "crf fit": {"--data", "--out", "--grid", "--start", "--split", "--protocol", "--images", "--side"},
     "count": {"--json", "--max-pixels"},
     "remove": {"--layer", "--as-rebuilt", "--out"},
     "imagine": {"--out", "--n", "--tags", "--mask", "--from", "--walk", "--step", "--seed"},
@@ -178,8 +180,8 @@ def test_snapshots_hold_nothing_that_is_no_longer_asked() -> None:
 def test_verbs_and_their_flags_are_the_published_ones() -> None:
     assert list(VERBS) == [
         "demo", "methods", "data check", "data synth", "data pack", "fit", "distill", "refine", "segment", "name",
-        "count", "remove", "imagine", "evaluate", "compare", "embed", "report", "review", "export", "serve", "doctor",
-        "reproduce", "bench",
+        "crf fit", "count", "remove", "imagine", "evaluate", "compare", "embed", "report", "review", "export", "serve",
+        "doctor", "reproduce", "bench",
     ]  # fmt: skip
     for name, verb in VERBS.items():
         assert set(verb.parser().flags) - {"--help", "--debug"} == FLAGS[name], name

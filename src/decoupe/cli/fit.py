@@ -61,12 +61,8 @@ def flags(parser: Parser) -> None:
         type=filled("--backgrounds"),
         help="images without the object; without it they are taken from the photos, and the log says how",
     )
-    add(
-        "--scribbles",
-        metavar="DIR",
-        type=filled("--scribbles"),
-        help="few pixels drawn, 255 elsewhere: after training they name the regions and correct them, as refine does",
-    )
+    drawn = "few pixels drawn, 255 elsewhere: after training they name the regions and correct them, as refine does"
+    add("--scribbles", metavar="DIR", type=filled("--scribbles"), help=drawn)
     add("--run", metavar="DIR", type=filled("--run"), help="run folder (default: runs/ROOM-1, -2, ...)")
     add("--images-seen", metavar="N", type=whole("--images-seen", 1), help="stop after N images")
     add(
