@@ -238,7 +238,7 @@ def load(run: str | Path | Run, selection: Selection = "selected", device: str |
     unfinished, damaged, or holds anything but safetensors; nothing is ever unpickled.
     """
     if isinstance(run, str) and run.startswith("hf:"):
-        from decoupe.export.hub import fetched
+        from decoupe.hub import fetched
 
         run = fetched(run)
     return Model(run if isinstance(run, Run) else Run.open(run), selection, device)

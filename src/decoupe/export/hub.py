@@ -6,6 +6,7 @@ names of photos, no checkpoints. `config.json` repeats the configuration for oth
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +14,19 @@ from decoupe.engine.files import dump_json, write_atomic
 from decoupe.engine.runfolder import Run
 from decoupe.errors import Fault
 from decoupe.export.card import model_card
+from decoupe.hub import fetched
+from decoupe.methods import ROOMS
 
 if TYPE_CHECKING:
     from decoupe.model import Model
 
+__all__ = ["export_hub", "fetched"]
+
 KEPT = ("room", "config", "spec", "precision", "seed", "versions", "selection", "images_seen", "refined")
 """What of run.json others may know; `health`, `data` and configurations are cleaned further."""
 DATA = ("n", "fingerprint", "skipped")
-PATHS = ("teacher", "labels", "weights", "file")
+PATHS = ("teacher", "labels", "weights", "cues", "file")
 """Settings of rooms that name files: loading never needs them."""
-PREFIX = "hf:"
 
 
 def export_hub(model: Model, folder: str | Path) -> Path:
@@ -32,7 +36,7 @@ def export_hub(model: Model, folder: str | Path) -> Path:
         raise Fault(f"--hub to be a new folder, not {target}", "one with content", "choose another name")
     source = model.run
     about: dict[str, Any] = {key: source.info[key] for key in KEPT if key in source.info}
-    about["config"] = public(source.info["config"])
+    about["config"] = public(source.info["config"], ROOMS[source.info["room"]].config())
     about["data"] = {key: value for key, value in (source.info.get("data") or {}).items() if key in DATA}
     health = source.info.get("health") or {}
     about["health"] = {key: health[key] for key in ("healthy", "sentence", "collapsed_at") if key in health}
@@ -61,28 +65,7 @@ tags: [image-segmentation, unsupervised]
 """
 
 
-def public(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration without the paths in it."""
-    return {key: None if key in PATHS and isinstance(value, str) else value for key, value in config.items()}
-
-
-def fetched(address: str) -> Path:
-    """The folder of `hf:owner/name@REV`, downloaded once. Fault without a revision, or without the extra `hub`."""
-    name, at, revision = address.removeprefix(PREFIX).partition("@")
-    owner, slash, repo = name.partition("/")
-    if not (at and revision and slash and owner and repo) or "/" in repo or "\0" in address or ".." in address:
-        raise Fault("hf:OWNER/NAME@REVISION", repr(address)[:80], "name a revision, so that the model never changes")
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise Fault("the package huggingface_hub", "none", "pip install 'decoupe[hub]'") from None
-    try:
-        found = snapshot_download(
-            name, revision=revision, allow_patterns=["run.json", "weights.safetensors", "names.json", "results/*.json"]
-        )
-    except Exception as error:  # noqa: BLE001 network, names, rights: whatever it is, it is said in one line
-        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-        raise Fault(
-            f"the model {name} at {revision:.40}", reason, "check its name, the network and your rights"
-        ) from None
-    return Path(found)
+def public(config: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
+    """A configuration without the paths in it: these are as the room's Config, `kind`, has them by itself."""
+    usual = {field.name: field.default for field in dataclasses.fields(kind)}
+    return {key: usual[key] if key in PATHS and isinstance(value, str) else value for key, value in config.items()}

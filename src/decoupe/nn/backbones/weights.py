@@ -18,6 +18,7 @@ from torch.torch_version import TorchVersion
 from decoupe.engine.files import sha256
 from decoupe.engine.tensors import load_tensors
 from decoupe.errors import Fault
+from decoupe.hub import PREFIX, fetched_file
 from decoupe.nn.backbones.base import Backbone
 
 LIMIT = 4 * 1024**3
@@ -136,7 +137,9 @@ def read_url(url: str) -> dict[str, Tensor]:
 
 
 def read_weights(source: str | Path) -> dict[str, Tensor]:
-    """Tensors by name from a local file or a URL."""
+    """Tensors by name from a local file, a URL, or a file of a hub (`decoupe.hub`: hf:OWNER/NAME@REVISION:FILE)."""
+    if isinstance(source, str) and source.startswith(PREFIX):
+        return read_file(fetched_file(source))
     if isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
         return read_url(source)
     return read_file(Path(source))
