@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import shutil
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from PIL import Image
 
 from decoupe.crf import dense_crf
+from decoupe.crf.picture import CELL, colour, heat_map
 from decoupe.crf.settings import PRESETS
 from decoupe.data.catalogue import open_dataset
 from decoupe.data.decode import read_image
@@ -23,7 +23,6 @@ from decoupe.model import Model
 from decoupe.reproduce import TABLES, weak
 from decoupe.reproduce.study import reproduce
 from decoupe.reproduce.table import Row, Table, Variant
-from decoupe.reproduce.weak_picture import CELL, colour, heat_map
 from decoupe.reproduce.weak_rows import _asked, _labels
 from tests.methods.tags.test_room import coloured
 from tests.tiny import TINY
@@ -144,7 +143,7 @@ def test_the_grid_becomes_a_picture(voc: Path, study: Path) -> None:
     with Image.open(study / "weak-crf-grid/grid.png") as picture:
         assert picture.size == (6 * CELL, 6 * CELL)
     values = {(float(i), float(j)): float(i + j) for i in range(2) for j in range(2)}
-    drawn = Image.open(io.BytesIO(heat_map(values, [0, 1], [0, 1]))).convert("RGB")
+    drawn = heat_map(values, [0, 1], [0, 1])
     assert drawn.getpixel((CELL + 2, CELL + 2)) == colour(0) and drawn.getpixel((3 * CELL - 3, 3 * CELL - 3)) == colour(
         1
     )

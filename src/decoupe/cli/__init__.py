@@ -13,6 +13,7 @@ from decoupe import __version__, console
 from decoupe.cli import (
     bench,
     count,
+    crf,
     data,
     distill,
     doctor,
@@ -45,6 +46,7 @@ VERBS: dict[str, Verb] = {
         refine.VERB,
         segment.SEGMENT,
         segment.NAME,
+        crf.FIT,
         count.VERB,
         remove.VERB,
         imagine.VERB,

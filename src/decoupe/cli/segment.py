@@ -29,10 +29,12 @@ def formats(text: str) -> tuple[str, ...]:
 
 
 def crf(text: str) -> str:
-    """Reader of `--crf PRESET`."""
+    """Reader of `--crf PRESET` and `--crf FILE.json`."""
+    if text.endswith(".json"):
+        return text
     name = text.strip().lower()
     if name not in CRFS:
-        raise unknown(f"--crf of {', '.join(CRFS)}", text, CRFS, "decoupe segment --help")
+        raise unknown(f"--crf of {', '.join(CRFS)} or FILE.json", text, CRFS, "decoupe segment --help")
     return name
 
 
@@ -53,7 +55,8 @@ def segment_flags(parser: Parser) -> None:
         "--crf",
         metavar="PRESET",
         type=crf,
-        help=f"sharpen masks along the photo's edges by a dense CRF: {', '.join(CRFS)} (default: none but for tags)",
+        help=f"sharpen masks along the photo's edges by a dense CRF: {', '.join(CRFS)}, or a file of decoupe crf fit "
+        "(default: none but for tags)",
     )
     add(
         "--tile",

@@ -52,31 +52,38 @@ def fit_parameters(
     start: str | Settings = "krahenbuhl",
     iterations: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    classes: Sequence[int] | None = None,
+    scales: Sequence[float] | None = None,
 ) -> Fitted:
     """Try every point of `grid` on labelled images; the best by mean IoU from one confusion matrix over all of them.
 
     probs: (K, H, W) each, as for `dense_crf`. images: (H, W, C). masks: (H, W) integers in [0, K), 255 = void, left
     out. grid: field of `Settings` (weights and widths) -> values; None: `default_grid`. start: what the grid does not
     name. progress: called with (done, total), counting images times widths: kernels are built once for each of these.
+    classes: the class of the masks that each of the K labels stands for, -1 for none; None: the labels are the classes.
+    scales: factor of each image's size to that of the photo for which widths in pixels are meant; None: 1.
 
     Fault on lists of unequal length, wrong shapes or labels; UsageFault on a field that is no weight or width.
     """
     settings = choose(start, iterations)
     values = dict(default_grid(settings) if grid is None else grid)
     _check_grid(values)
-    classes = _check_images(probs, images, masks)
+    stands_for = torch.arange(len(probs[0])) if classes is None and len(probs) else torch.tensor(classes or [])
+    count = _check_images(probs, images, masks, stands_for, classes is not None)
+    factors = [1.0] * len(probs) if scales is None else list(scales)
     points = [_with(settings, dict(zip(values, point, strict=True))) for point in itertools.product(*values.values())]
     groups: dict[tuple[float, ...], list[int]] = {}
     for index, point in enumerate(points):
         groups.setdefault(tuple(getattr(point, name) for name in WIDTHS), []).append(index)
-    confusion = torch.zeros(len(points) + 1, classes, classes, dtype=torch.int64)
+    confusion = torch.zeros(len(points) + 1, count, count, dtype=torch.int64)
     done, total = 0, len(probs) * len(groups)
-    for given, photo, mask in zip(probs, images, masks, strict=True):
+    for given, photo, mask, factor in zip(probs, images, masks, factors, strict=True):
         p, image = check(given, photo)
         unary = log_unary(p, settings)
-        confusion[-1] += _confusion(p.flatten(1).argmax(0), mask, classes)
+        confusion[-1] += _confusion(p.flatten(1).argmax(0), mask, stands_for, count)
         for group in groups.values():
-            _try(unary, image, mask, [points[i] for i in group], group, confusion)
+            some = [points[i] if factor == 1 else points[i].scaled(factor) for i in group]
+            _try(unary, image, mask, stands_for, some, group, confusion)
             done += 1
             if progress is not None:
                 progress(done, total)
@@ -90,8 +97,9 @@ def _with(settings: Settings, values: Mapping[str, Any]) -> Settings:
 
 
 def _try(
-    unary: Tensor, image: Tensor, mask: Tensor, points: Sequence[Settings], indices: Sequence[int], confusion: Tensor
-) -> None:
+    unary: Tensor, image: Tensor, mask: Tensor, stands_for: Tensor, points: Sequence[Settings],
+    indices: Sequence[int], confusion: Tensor,
+) -> None:  # fmt: skip
     """Add one image to the confusion matrices of points that share their widths."""
     on = {name: float(any(getattr(point, name) for point in points)) for name in WEIGHTS}
     kernels = prepare(image, _with(points[0], on))
@@ -100,20 +108,22 @@ def _try(
         if isinstance(weighted, Fast):
             weighted.settings = point
         q = mean_field(unary, weighted, point.iterations)
-        confusion[index] += _confusion(q.argmax(1), mask, confusion.shape[1])
+        confusion[index] += _confusion(q.argmax(1), mask, stands_for, confusion.shape[1])
 
 
-def _confusion(labels: Tensor, mask: Tensor, classes: int) -> Tensor:
+def _confusion(labels: Tensor, mask: Tensor, stands_for: Tensor, count: int) -> Tensor:
+    """(count, count) pixels by truth and prediction; what stands for no class is predicted as the last."""
     truth = mask.reshape(-1).to(labels.device, torch.int64)
     known = truth != VOID
-    pairs = truth[known] * classes + labels[known]
-    return torch.bincount(pairs, minlength=classes * classes).view(classes, classes).cpu()
+    found = stands_for.to(labels.device)[labels[known]]
+    pairs = truth[known] * count + torch.where(found < 0, count - 1, found)
+    return torch.bincount(pairs, minlength=count * count).view(count, count).cpu()
 
 
 def _mean_iou(confusion: Tensor) -> float:
-    """Over the classes that occur in truth or prediction."""
-    both = confusion.diagonal().double()
-    either = confusion.sum(0) + confusion.sum(1) - confusion.diagonal()
+    """Over the classes that occur in truth or prediction; the last row and column stand for none of them."""
+    both = confusion.diagonal()[:-1].double()
+    either = (confusion.sum(0) + confusion.sum(1) - confusion.diagonal())[:-1]
     return float((both / either)[either > 0].mean())
 
 
@@ -126,22 +136,29 @@ def _check_grid(grid: Mapping[str, Sequence[float]]) -> None:
             raise Fault(f"values of {name}", "none", "give at least one")
 
 
-def _check_images(probs: Sequence[Tensor], images: Sequence[Tensor], masks: Sequence[Tensor]) -> int:
+def _check_images(
+    probs: Sequence[Tensor], images: Sequence[Tensor], masks: Sequence[Tensor], stands_for: Tensor, given: bool
+) -> int:
+    """Number of classes and one more, for labels that stand for none. Fault on what does not fit together."""
     if not len(probs) == len(images) == len(masks) or not probs:
         got = f"{len(probs)}, {len(images)} and {len(masks)}"
         raise Fault("one image and one mask for each of at least one probs", got, "give three lists of equal length")
-    classes = len(probs[0])
+    labels = len(probs[0])
+    classes = int(stands_for.max()) + 1 if len(stands_for) == labels else 0
+    if not classes:
+        raise Fault(f"a class of each of {labels} labels, -1 for none", f"{stands_for.tolist()}"[:80], "give one each")
     used = False
     for index, (p, mask) in enumerate(zip(probs, masks, strict=True)):
-        if p.ndim != 3 or len(p) != classes or mask.shape != p.shape[1:] or mask.is_floating_point():
+        if p.ndim != 3 or len(p) != labels or mask.shape != p.shape[1:] or mask.is_floating_point():
             got = f"{tuple(p.shape)} and {mask.dtype} {tuple(mask.shape)} at {index}"
-            raise Fault(f"probs ({classes}, H, W) and an integer mask (H, W)", got, "give them one frame")
+            raise Fault(f"probs ({labels}, H, W) and an integer mask (H, W)", got, "give them one frame")
         known = mask[mask != VOID]
         used = used or known.numel() > 0
+        classes = max(classes, int(known.max()) + 1) if given and known.numel() else classes
         if known.numel() and not 0 <= int(known.min()) <= int(known.max()) < classes:
             raise Fault(
                 f"labels 0 to {classes - 1} or 255", f"{int(known.min())} to {int(known.max())}", "correct the mask"
             )
     if not used:
         raise Fault("a mask with labelled pixels", "only void ones", "label some pixels")
-    return classes
+    return classes + 1

@@ -40,6 +40,11 @@ class Settings:
         if not isinstance(self.iterations, int) or not 0 <= self.iterations <= 10_000:
             raise Fault("iterations of 0 to 10,000", repr(self.iterations), "10 are enough for every preset")
 
+    def scaled(self, factor: float) -> Settings:
+        """With widths in pixels `factor` times as large, for photos of another size."""
+        far, near = self.appearance_sxy * factor, self.smoothness_sxy * factor
+        return replace(self, appearance_sxy=far, smoothness_sxy=near)
+
 
 def _within(name: str, value: float, low: float, high: float, words: str) -> None:
     if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):

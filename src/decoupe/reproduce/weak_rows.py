@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from decoupe.crf import PRESETS, Settings, sharpen
+from decoupe.crf.picture import heat_map, png
 from decoupe.data.decode import resize, resize_probs
 from decoupe.data.prepare import items_of
 from decoupe.engine.files import write_atomic
@@ -62,14 +63,13 @@ def measure(context: Context) -> Rows:
 def _picture(context: Context, miou: float) -> None:
     """Write TABLE/grid.png when the last point of the grid is there."""
     from decoupe.reproduce.weak import FACTORS
-    from decoupe.reproduce.weak_picture import heat_map
 
     place, colour = (float(word) for word in context.row.short.split()[1:])
     values = context.shared.setdefault("grid", {})
     values[80 * place, 13 * colour] = miou
     if len(values) == len(FACTORS) ** 2:
         picture = heat_map(values, [80 * f for f in FACTORS], [13 * f for f in FACTORS])
-        write_atomic(context.cache.parent / context.table.name / "grid.png", picture)
+        write_atomic(context.cache.parent / context.table.name / "grid.png", png(picture))
 
 
 def _asked(short: str) -> tuple[str, Settings | None]:
@@ -128,9 +128,11 @@ def _photos(source: str) -> Images:
 
 def _model(run: Run, part: str) -> Model:
     """The run's networks as they were after a stage, without its CRF."""
-    stage = "self-training" if part == "self" else "sec"
-    fits = [candidate for candidate in run.candidates() if candidate.stage.startswith(stage)]
-    model = Model(run, fits[-1].images if fits else "last")
+    if part == "self":
+        model = Model(run)  # the end of self-training, or what stood in for it
+    else:
+        fits = [candidate for candidate in run.candidates() if candidate.stage == "sec"]
+        model = Model(run, fits[-1].images if fits else "last")
     model.crf = None
     if part == "maps":
         model.room.config = dataclasses.replace(model.room.config, masks="gradcam")
@@ -188,8 +190,7 @@ def _labels(
         return np.asarray(resize_probs(probs.astype(np.float32), height, width).argmax(0), np.int64)
     if scale < 1:
         image = resize(image, max(1, round(height * scale)), max(1, round(width * scale)))
-        far, near = settings.appearance_sxy * scale, settings.smoothness_sxy * scale
-        settings = dataclasses.replace(settings, appearance_sxy=far, smoothness_sxy=near)
+        settings = settings.scaled(scale)
     p = resize_probs(probs.astype(np.float32), *image.shape[:2])
     with torch.inference_mode():
         sharp = sharpen(Regions(p / p.sum(0, keepdims=True), names), image, settings).probs

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from decoupe import cam
-from decoupe.crf import PRESETS, Settings, dense_crf
+from decoupe.crf import PRESETS, dense_crf
 from decoupe.methods.tags.losses import NONE
 
 WHOLE = 321
@@ -54,19 +52,13 @@ def small_photo(images: Tensor, height: int, width: int) -> Tensor:
     return ((scaled.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1)
 
 
-def scaled(settings: Settings, factor: float) -> Settings:
-    """Settings whose widths in pixels are `factor` times as large."""
-    far, near = settings.appearance_sxy * factor, settings.smoothness_sxy * factor
-    return dataclasses.replace(settings, appearance_sxy=far, smoothness_sxy=near)
-
-
 def edges(f: Tensor, images: Tensor) -> Tensor:
     """Q of the constrain-to-boundary loss: f (B, K, h, w) through the CRF of SEC's training at this size.
 
     Its widths are for 41 x 41 cells, and are scaled to others. No gradient.
     """
     height, width = f.shape[2:]
-    settings = scaled(PRESETS["sec-train"], max(height, width) / 41)
+    settings = PRESETS["sec-train"].scaled(max(height, width) / 41)
     with torch.autocast(f.device.type, enabled=False):
         return dense_crf(f.detach().float(), small_photo(images, height, width), settings, None)
 
@@ -79,7 +71,7 @@ def own_targets(f: Tensor, present: Tensor, images: Tensor, cells: tuple[int, in
     known = F.pad(present.float(), (1, 0), value=1.0)
     p = f.float() * known[:, :, None, None]
     p = p / p.sum(1, keepdim=True)
-    settings = scaled(PRESETS["sec-test"], max(f.shape[2:]) / WHOLE)
+    settings = PRESETS["sec-test"].scaled(max(f.shape[2:]) / WHOLE)
     photos = small_photo(images, *f.shape[2:])
     targets = []
     with torch.autocast(f.device.type, enabled=False):

@@ -1,0 +1,155 @@
+"""`decoupe crf fit`: the CRF's parameters for the masks of a run, by grid search on a few labelled photos."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from decoupe.crf.learning import Fitted, fit_parameters
+from decoupe.crf.picture import grid_picture
+from decoupe.crf.settings import Settings, choose
+from decoupe.data.decode import resize, resize_probs
+from decoupe.engine.files import dump_json, write_atomic
+from decoupe.errors import Fault, UsageFault
+from decoupe.evaluate.matching import Classes, assign, by_name
+from decoupe.evaluate.measure import Task, load_pair, open_task
+from decoupe.evaluate.metrics import Confusion
+from decoupe.model import Model, loaded
+
+SIDE = 512
+"""Longer side of the photos that the search sees, in pixels."""
+MOST = 50
+"""Photos that it sees."""
+T = TypeVar("T")
+
+
+class Each(Sequence[T], Generic[T]):
+    """A sequence whose items are made when they are asked for."""
+
+    def __init__(self, count: int, make: Callable[[int], T]) -> None:
+        self._count, self._make = count, make
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        """Item `index`."""
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        return self._make(index)
+
+
+def fit_crf(
+    run: Any,
+    data: str,
+    out: str | Path,
+    *,
+    grid: Mapping[str, Sequence[float]] | None = None,
+    start: str | Settings = "krahenbuhl",
+    split: str | None = None,
+    protocol: str | None = None,
+    images: int = MOST,
+    side: int = SIDE,
+    command: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Search the CRF that sharpens a run's masks best, write it to `out` (JSON) and the grid beside it (PNG).
+
+    data: NAME:PATH of labelled photos, their training split if it has labels (`split`: another), at most `images` of
+    them, evenly spread. grid, start: as `fit_parameters`. Photos with a longer side than `side` are made smaller and
+    widths with them: what is found is for photos as they are. Regions stand for the classes of their names, or, where
+    no name but the background's fits, for the class they cover most. progress: called with (done, total).
+
+    Returns what is written: {"settings", "miou", "before", "images", "data", "split", "matching", "uses_labels",
+    "grid": [{..., "miou"}], "command", "date"}. Fault on data without labels, or a disk that refuses.
+    """
+    path = Path(out)
+    if path.suffix != ".json":
+        raise UsageFault("--out FILE.json", repr(str(path))[-80:], "name a JSON file")
+    model, task = loaded(run), open_task(data, protocol, split, prefer="train")
+    chosen = np.unique(np.linspace(0, len(task.samples) - 1, min(images, len(task.samples))).astype(int))
+    task = dataclasses.replace(task, samples=[task.samples[i] for i in chosen])
+    model.crf = None
+    if not task.samples:
+        raise Fault(f"labelled photos in {data}", "none", "name a split that has some")
+    classes, matching = _classes(model, task)
+    count = len(task.samples)
+    scales = [min(1.0, side / max(_image(task, i).shape[:2])) for i in range(count)]
+    found = fit_parameters(
+        Each(count, lambda i: _probs(model, _image(task, i), scales[i])),
+        Each(count, lambda i: torch.from_numpy(_small(_image(task, i), scales[i]))),
+        Each(count, lambda i: _mask(task, i, scales[i])),
+        grid, start, progress=progress, classes=classes.tolist(), scales=scales,
+    )  # fmt: skip
+    content = _content(found, choose(start)) | {
+        "images": count, "data": data, "split": task.split, "protocol": task.protocol.name, "matching": matching,
+        "uses_labels": True, "command": command, "date": date.today().isoformat(),
+    }  # fmt: skip
+    write_atomic(path.with_suffix(".png"), grid_picture(found))
+    write_atomic(path, dump_json(content))
+    return content
+
+
+def _content(found: Fitted, start: Settings) -> dict[str, Any]:
+    varied = [f.name for f in dataclasses.fields(Settings) if len({getattr(p, f.name) for p, _ in found.table}) > 1]
+    rows = [{name: getattr(p, name) for name in varied} | {"miou": round(s, 6)} for p, s in found.table]
+    return {
+        "settings": dataclasses.asdict(found.settings),
+        "start": dataclasses.asdict(start),
+        "miou": round(found.iou, 6),
+        "before": round(found.before, 6),
+        "grid": rows,
+    }
+
+
+def _classes(model: Model, task: Task) -> tuple[Classes, str]:
+    """The class of each region, and how it was found."""
+    names = task.protocol.classes
+    things = [name for name in model.names if name.casefold() != "background"]
+    if {name.casefold() for name in things} & {name.casefold() for name in names}:
+        return by_name(model.names, names), "named"
+    confusion = Confusion(len(model.names), len(names))
+    for sample in task.samples:
+        image, truth = load_pair(sample, task.protocol)
+        confusion.add(model.segment_arrays([image])[0].argmax(0), truth)
+    found = assign("majority", confusion.images.sum(0), model.names, names)
+    if found is None:
+        raise TypeError("majority gives each region a class")
+    return found, "majority"
+
+
+def _image(task: Task, index: int) -> Any:
+    return load_pair(task.samples[index], task.protocol)[0]
+
+
+def _small(image: Any, scale: float) -> Any:
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return np.array(image) if scale == 1 else resize(image, height, width)
+
+
+def _probs(model: Model, image: Any, scale: float) -> Tensor:
+    """(K, h, w) of the photo, at the size of the search."""
+    height, width = _small(image, scale).shape[:2]
+    if model.room.WHOLE:
+        square = model.look(image).probs
+    else:
+        square = model.predict(model.square(image)[None])[0]
+    p = resize_probs(square, height, width)
+    return torch.from_numpy(p / p.sum(0, keepdims=True))
+
+
+def _mask(task: Task, index: int, scale: float) -> Tensor:
+    """(h, w) int64, the pixels in the middle of the small ones."""
+    image, truth = load_pair(task.samples[index], task.protocol)
+    height, width = _small(image, scale).shape[:2]
+    rows, columns = (
+        ((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip((height, width), truth.shape, strict=True)
+    )
+    return torch.from_numpy(np.asarray(truth[rows][:, columns], np.int64))
