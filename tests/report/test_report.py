@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 
 from decoupe.engine.runfolder import Run
 from decoupe.evaluate.run import evaluate
-from decoupe.report import render, report
+from decoupe.report import render, report, story
 from decoupe.report.words import without_folders
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
@@ -204,6 +204,18 @@ def test_any_run_gets_a_page(tiny_run: Path, tmp_path: Path, changes: dict[str, 
     run = Run.open(shutil.copytree(tiny_run, tmp_path / "run"))
     run.commit(**changes)
     assert words in render(run)
+
+
+def test_a_score_that_only_compares_snapshots_condemns_no_run(tiny_run: Path, tmp_path: Path) -> None:
+    run = Run.open(shutil.copytree(tiny_run, tmp_path / "run"))
+    run.commit(selection={"images": 1, "score": 0.3})
+    assert "mirroring" in story.verdict(run, ("background", "object"), (), ()).trust
+    run.info["room"] = "layer_disposal"
+    assert "rebuilt" in story.verdict(run, ("background", "layer 1"), (), ()).trust
+    for room in ("autoregressive", "iic"):
+        run.info["room"] = room
+        told = story.verdict(run, ("region 0", "region 1"), (), ())
+        assert told.kind == "look" and "mirroring" not in told.trust and ".3" not in told.trust
 
 
 def test_an_empty_run_gets_a_page(tmp_path: Path) -> None:

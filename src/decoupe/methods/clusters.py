@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -149,6 +150,7 @@ class InformationPhase(TwoViewPhase):
 class ClusterRoom(Room):
     """Trunk, a main head with K clusters, an over-clustering head; with `--k auto` a stage that proposes K first."""
 
+    DOUBTFUL: ClassVar[tuple[float, str] | None] = None  # I / log K is low where regions are of unlike size
     config: ClusterConfig
     trunk: Trunk
     seed: Tensor

@@ -58,6 +58,18 @@ class TrainingData:
     """(N, tags) 1 where a photo has the tag, for rooms that want them."""
     cues: Source | None = None
     """(N, S, S) uint8 cues that were made elsewhere: 0 background, 1 ... tags, 255 nothing known."""
+    keys: Sequence[str] = ()
+    """N unique, safe relative names of the photos, for rooms that write something about each; () where not needed."""
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Label maps that a stage learns from, to be kept in the run folder as pictures."""
+
+    name: str
+    """Folder in the run: small letters, and maybe a number ("targets-1")."""
+    labels: Tensor
+    """(M, h, w) uint8 on the CPU, of the first M training photos: labels of `regions`, 255 = nothing known."""
 
 
 class Draw:
@@ -172,6 +184,8 @@ class Stage:
 
     For stages whose learning rates fall to zero: what is on the way there is noisier, and not to be compared with it.
     """
+    spare: bool = False
+    """Whether its healthy end stands in for the stages after it if those end badly (`selection.stand_in`)."""
 
 
 class Room(nn.Module, ABC):
@@ -181,6 +195,9 @@ class Room(nn.Module, ABC):
     REGIONS: ClassVar[tuple[str, ...]] = ()
     NEEDS_ALL: ClassVar[bool] = False
     """Whether a region that no image uses is a collapse (it is not where regions are clusters to choose from)."""
+
+    DOUBTFUL: ClassVar[tuple[float, str] | None] = (0.8, "the masks change with a mere mirroring of the photo")
+    """Mean `score` below which a run is looked at with suspicion, and why; None where it compares snapshots only."""
 
     WHOLE: ClassVar[bool] = False
     """Whether it sees a photo at its own size, by `look`, instead of a square of it."""
@@ -216,6 +233,10 @@ class Room(nn.Module, ABC):
 
         What is no part of the state (targets computed by a teacher) is rebuilt in both cases, from the state alone.
         """
+
+    def taught(self) -> Taught | None:
+        """What the stage that was just entered learns from, where these are label maps. Default: nothing is kept."""
+        return None
 
     @abstractmethod
     def segment(self, images: Tensor) -> Tensor:
@@ -256,10 +277,11 @@ class Room(nn.Module, ABC):
 
         return flip_agreement(self.segment, images)
 
-    def steps(self, images: Tensor) -> Mapping[str, Tensor]:
+    def steps(self, images: Tensor, taught: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """(B, C, H, W) in [-1, 1] -> label maps (B, h, w) on the way to the masks, by name, for the report.
 
-        Labels are those of `regions`, 255 where a step says nothing. Default: none.
+        `taught`: what was kept of these photos when they were learned from, by folder, (B, h, w) each. Labels are those
+        of `regions`, 255 where a step says nothing. Default: none.
         """
         return {}
 

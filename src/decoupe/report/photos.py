@@ -17,6 +17,7 @@ from PIL import Image as Pillow
 from decoupe.compositing import Layered
 from decoupe.data.decode import decode, read_image
 from decoupe.data.sources import find
+from decoupe.engine.pictures import read_labels
 from decoupe.errors import Fault
 from decoupe.export.base import AnyLabels
 from decoupe.export.overlay import TINT, as_rgb, paint
@@ -80,6 +81,8 @@ class _Pick:
     value: float
     frame: int = 0
     truth: Any = None
+    key: str = ""
+    """As in training; "" where the photo may be another one."""
 
 
 def _three(picks: Sequence[_Pick]) -> list[tuple[str, list[_Pick]]]:
@@ -136,7 +139,7 @@ def _card(model: Model, pick: _Pick, label: str) -> Card:
     told = ", ".join(f"{name} {share:.0%}" for name, share in zip(model.names, shares, strict=True) if share >= 0.005)
     panes = [
         pane("photo", small, f"{pick.name}: the photo"),
-        *_steps(model, image, small, pick.name),
+        *_steps(model, image, small, pick),
         pane(
             "found",
             _cut(small, labels, model.names, chosen(model.names, model.colours)),
@@ -152,11 +155,13 @@ def _card(model: Model, pick: _Pick, label: str) -> Card:
     return Card(pick.name, f"{label} {pick.value:.2f}", panes)
 
 
-def _steps(model: Model, image: Image, small: NDArray[np.uint8], name: str) -> list[Pane]:
+def _steps(model: Model, image: Image, small: NDArray[np.uint8], pick: _Pick) -> list[Pane]:
     """What the method has to show on the way to its masks."""
+    regions, run, name = model.room.regions, model.run, pick.name
+    kept = read_labels(run.path, run.info.get("taught"), pick.key, len(regions)) if pick.key else {}
+    taught = {folder: torch.from_numpy(labels)[None] for folder, labels in kept.items()}
     with torch.inference_mode():
-        found = model.room.steps(to_unit(model.square(image)[None], model.device))
-    regions = model.room.regions
+        found = model.room.steps(to_unit(model.square(image)[None], model.device), taught)
     palette = chosen(regions, model.picked)
     panes = []
     for title, labels in found.items():
@@ -185,8 +190,11 @@ def _truth(pick: _Pick, small: NDArray[np.uint8], image: Image) -> Pane:
     return pane("labels", painted, f"{pick.name}: the labels it is scored against")
 
 
-def _labelled(content: dict[str, Any]) -> list[_Pick]:
-    """Every scored image with its IoU, from a stored result whose data set is still there."""
+def _labelled(content: dict[str, Any], source: Any) -> list[_Pick]:
+    """Every scored image with its IoU, from a stored result whose data set is still there.
+
+    `source`: where the training photos are; their keys mean nothing in another place.
+    """
     from decoupe.data.catalogue import open_dataset
 
     row = next((r for r in content["results"] if r.get("selection") == "selected"), None)
@@ -205,7 +213,8 @@ def _labelled(content: dict[str, Any]) -> list[_Pick]:
     for key, value in zip(content["images"], values, strict=True):
         sample = samples.get(key)
         if sample is not None and np.isfinite(value) and sample.image.is_file():
-            picks.append(_Pick(sample.image, sample.image.name, float(value), truth=sample))
+            own = key if content["data"] == source else ""
+            picks.append(_Pick(sample.image, sample.image.name, float(value), truth=sample, key=own))
     return picks
 
 
@@ -214,18 +223,18 @@ def _unlabelled(model: Model, source: Any) -> tuple[list[_Pick], tuple[float, ..
     if isinstance(source, str) and ":" in source and not Path(source).exists():
         from decoupe.data.catalogue import open_dataset
 
-        places = [(s.image, 0) for s in open_dataset(source).samples]
+        places = [(s.image, 0, s.key) for s in open_dataset(source).samples]
     else:
-        places = [(item.path, item.frame) for item in find(source)]
+        places = [(item.path, item.frame, item.key) for item in find(source)]
     chosen = [places[i] for i in np.unique(np.linspace(0, len(places) - 1, min(POOL, len(places))).astype(int))]
     picks: list[_Pick] = []
     shares = np.zeros(len(model.names))
     for start in range(0, len(chosen), 16):
         squares, kept = [], []
-        for path, frame in chosen[start : start + 16]:
+        for path, frame, key in chosen[start : start + 16]:
             try:
                 squares.append(model.square(decode(path, frame=frame, hint=2 * model.spec.size).pixels))
-                kept.append((path, frame))
+                kept.append((path, frame, key))
             except Fault:
                 continue
         if not squares:
@@ -235,7 +244,7 @@ def _unlabelled(model: Model, source: Any) -> tuple[list[_Pick], tuple[float, ..
         both = np.minimum(probs, mirrored).sum((2, 3)) / np.maximum(np.maximum(probs, mirrored).sum((2, 3)), 1e-6)
         agreement = both.mean(1)
         shares += np.stack([(probs.argmax(1) == k).mean((1, 2)) for k in range(len(shares))], 1).sum(0)
-        picks += [_Pick(p, p.name, float(v), f) for (p, f), v in zip(kept, agreement, strict=True)]
+        picks += [_Pick(p, p.name, float(v), f, key=k) for (p, f, k), v in zip(kept, agreement, strict=True)]
     return picks, tuple((shares / max(len(picks), 1)).tolist())
 
 
@@ -244,7 +253,7 @@ def gallery(model: Model, source: Any, results: Sequence[tuple[str, dict[str, An
     picks: list[_Pick] = []
     for _, content in results:
         try:
-            picks = _labelled(content)
+            picks = _labelled(content, source)
         except (Fault, KeyError, ValueError, IndexError, TypeError):
             continue
         if picks:

@@ -9,13 +9,12 @@ from typing import Any
 
 from decoupe.engine.runfolder import Run
 from decoupe.export.palette import is_background
+from decoupe.methods import ROOMS
 from decoupe.report.scores import Table
 from decoupe.report.words import figure, listed, without_folders
 
 GOOD, FAIR = 0.75, 0.5
 """IoU above which masks are called good, and usable with care."""
-DOUBTFUL = 0.8
-"""Label-free score below which a run is looked at with suspicion."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +66,15 @@ def verdict(run: Run, names: Sequence[str], shares: Sequence[float], tables: Seq
     score = (info.get("selection") or {}).get("score")
     where = "the numbered image" if _alone(run) else "the worst photos"
     told = f"No labels were at hand, so nothing here is measured against the truth: look at {where} below."
-    if isinstance(score, float) and score < DOUBTFUL:
-        low = f"The label-free score is low ({figure(score)}): the masks change with a mere mirroring of the photo. "
+    entry = ROOMS.get(str(info.get("room")))
+    doubtful = None if entry is None else entry.room().DOUBTFUL
+    if not isinstance(score, float) or doubtful is None:
+        return Verdict("look", "Plausible, not measured", found, f"Training stayed healthy. {told}")
+    least, why = doubtful
+    if score < least:
+        low = f"The label-free score is low ({figure(score)}): {why}. "
         return Verdict("bad", "Doubtful: look before use", found, low + told)
-    high = f"Training stayed healthy and the label-free score is {figure(score)}. " if isinstance(score, float) else ""
+    high = f"Training stayed healthy and the label-free score is {figure(score)}. "
     return Verdict("look", "Plausible, not measured", found, high + told)
 
 

@@ -24,6 +24,7 @@ class LayerDisposal(Room):
     """See the module's docstring. Region 0 is the background, region k is layer k, back to front."""
 
     NAME: ClassVar[str] = "layer_disposal"
+    DOUBTFUL: ClassVar[tuple[float, str] | None] = (0.8, "photos that are rebuilt from their layers look different")
     config: Config
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
