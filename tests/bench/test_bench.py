@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from decoupe import bench as package
 from decoupe.bench import bench, parts, steps
@@ -14,6 +17,7 @@ from decoupe.cli import bench as verb
 from decoupe.cli import main
 from decoupe.errors import UsageFault
 from decoupe.methods.redraw.config import PRESETS, Config
+from decoupe.nn.instance import normalise
 from tests.tiny import TINY
 
 
@@ -64,6 +68,20 @@ def test_medians_take_turns_and_leave_out_the_first() -> None:
 )  # fmt: skip
 def test_what_counts_as_a_network_s_own(name: str, own: bool) -> None:
     assert bool(steps.KERNELS.search(name)) is own
+
+
+def test_what_a_network_s_kernel_calls_is_its_own_too() -> None:
+    """ReLU calls clamp_min, instance normalisation multiplies and sums; alone these are a loss or a step."""
+    x, one = torch.rand(2, 3, 8, 8, requires_grad=True), torch.ones(1, 3)
+
+    def counted(do: Callable[[], Tensor]) -> set[str]:
+        with profile(activities=[ProfilerActivity.CPU]) as found:
+            do().sum().backward()
+        return {event.name for event in found.events() or () if steps.of_network(event)}
+
+    assert "aten::clamp_min" in counted(lambda: x.relu())
+    assert {"aten::mul", "aten::sum", "aten::addcmul"} <= counted(lambda: normalise(x, one, one))
+    assert counted(lambda: x.clamp_min(0.5) * x + (x * x)) == set()
 
 
 def test_rooms_without_steps_say_so_and_unknown_names_are_refused(small: None) -> None:

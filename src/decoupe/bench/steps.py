@@ -32,9 +32,9 @@ from decoupe.model import build_room
 PHOTOS = 64
 KERNELS = re.compile(
     r"^(aten|mkldnn|cudnn|c10d)::.*(conv|mm|linear|matmul|norm|pool|upsample|interpolate|grid_sampler|relu|threshold|"
-    r"elu|sigmoid|tanh|softmax|softplus|attention|pad)"
+    r"elu|sigmoid|tanh|softmax|softplus|attention|pad)|^_Normalise(Backward)?$"
 )
-"""Names of operators that count as a network's own."""
+"""Names of operators that count, with all that they call, as a network's own; the last is `nn.instance`."""
 
 
 class Timed(Loop):
@@ -89,9 +89,18 @@ class Timed(Loop):
             whole = 1e6 * (time.perf_counter() - start)
         own = "self_device_time_total" if cuda else "self_cpu_time_total"
         spent = {event.key: float(getattr(event, own)) for event in found.key_averages()}
-        network = sum(value for name, value in spent.items() if KERNELS.search(name))
+        network = sum(float(getattr(event, own)) for event in found.events() or () if of_network(event))
         most = sorted(spent, key=lambda name: -spent[name])[:8]
         return min(1.0, network / whole), {name: round(spent[name] / whole, 3) for name in most}
+
+
+def of_network(event: Any) -> bool:
+    """Whether a profiled event is one of `KERNELS`, or was called by one."""
+    while event is not None:
+        if KERNELS.search(event.name):
+            return True
+        event = event.cpu_parent
+    return False
 
 
 def peak(device: torch.device) -> float:
