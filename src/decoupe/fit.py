@@ -22,7 +22,7 @@ from decoupe.engine.keeper import RESTARTS, GaveUp
 from decoupe.engine.launch import World
 from decoupe.engine.loop import Loop
 from decoupe.engine.progress import Reporter, Silent
-from decoupe.engine.runfolder import Candidate, Run
+from decoupe.engine.runfolder import Run
 from decoupe.engine.tensors import load_tensors, pack_tensors
 from decoupe.errors import Collapsed, Fault, Interrupted, UsageFault
 from decoupe.methods import ROOMS
@@ -258,9 +258,8 @@ def carry_out(loop: Loop, resume: bool) -> str | None:
     except GaveUp as gave_up:
         trouble = str(gave_up)
     if loop.here.first:
-        finish(loop.run, loop, loop.reporter, trouble)
-    launch.share_text("", loop.here)  # the others wait until everything is written
-    return trouble
+        trouble = finish(loop.run, loop, loop.reporter, trouble)
+    return launch.share_text(trouble or "", loop.here) or None  # the others wait until everything is written
 
 
 def _collapsed(run: Run, trouble: str | None = None) -> Collapsed:
@@ -296,16 +295,20 @@ def _record_data(run: Run, data: prepare.Prepared, here: World, resume: bool) ->
     run.info["spec"] = dataclasses.asdict(data.training.spec)
 
 
-def finish(run: Run, loop: Loop, reporter: Reporter, trouble: str | None) -> None:
+def finish(run: Run, loop: Loop, reporter: Reporter, trouble: str | None) -> str | None:
     """Choose without labels, write weights.safetensors and names.json, say what was found, write the report.
 
-    `trouble`: how training collapsed for good; then nothing is chosen and the run says so.
+    `trouble`: how training collapsed for good; then nothing is chosen, unless an earlier stage stands in, and the run
+    says so. Returns it if there are no masks to use.
     """
     from decoupe.report import report
 
     room: Room = loop.room
     candidates = run.candidates()
     chosen = selection.choose(candidates) if trouble is None else None
+    spare = selection.stand_in(candidates, {s.name for s in room.stages() if s.spare}, chosen, trouble)
+    if spare is not None:
+        chosen, trouble = spare[0], None
     healthy = chosen is not None or (trouble is None and not candidates)
     if trouble is None and candidates and chosen is None:  # too short to judge: the last one, and say so
         chosen = candidates[-1]
@@ -317,7 +320,7 @@ def finish(run: Run, loop: Loop, reporter: Reporter, trouble: str | None) -> Non
         run.write_bytes("weights.safetensors", pack_tensors(kept | tensors, about))
     restarts = loop.counters.restarts
     first = restarts[0]["images"] if restarts else None if trouble is None else loop.counters.images
-    sentence = _sentence(trouble, restarts, chosen, healthy)
+    sentence = selection.sentence(trouble, len(restarts), chosen, healthy, spare and spare[1])
     run.commit(
         status="done" if trouble is None else "collapsed",
         finished=datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -330,17 +333,7 @@ def finish(run: Run, loop: Loop, reporter: Reporter, trouble: str | None) -> Non
         run.set_names(room.regions)
     report(run)
     reporter.done(sentence)
-
-
-def _sentence(trouble: str | None, restarts: Sequence[Any], chosen: Candidate | None, healthy: bool) -> str:
-    if trouble is not None:
-        return f"collapsed: {trouble}; there are no masks to use"
-    if chosen is None:
-        return "healthy: fitted in closed form"
-    if not healthy:
-        return "not healthy: every snapshot gives nearly the whole image to one region; train longer"
-    times = f"{len(restarts)} restart{'s' if len(restarts) != 1 else ''} after collapse" if restarts else "no collapse"
-    return f"healthy: {times}; picked image {chosen.images:,} by its label-free score (no labels)"
+    return trouble
 
 
 def shell_command() -> str:

@@ -258,7 +258,8 @@ def refined(base: type[Room], lesson: Lesson) -> type[Room]:
             phase = RefinePhase(lesson.recipe, self, self._before, lesson.labelled, lesson.groups)
             names = tuple(parts_of(self))
             images = lesson.recipe.images
-            before = [replace(stage, candidate=False) for stage in own]  # a score without labels prefers what they mend
+            # a score without labels prefers what they mend
+            before = [replace(stage, candidate=False, spare=False) for stage in own]
             return [*before, Stage("refine", (phase,), images, names, 0.99, checks=4, watched_from=0.5, settles=0.9)]
 
         def enter(self, stage: int, data: TrainingData, fresh: bool) -> None:

@@ -11,7 +11,7 @@ import torch
 from decoupe.engine.health import Health, look
 from decoupe.engine.runfolder import Candidate
 from decoupe.engine.seeding import image_indices, mix
-from decoupe.engine.selection import choose, flip_agreement, soft_iou
+from decoupe.engine.selection import choose, flip_agreement, sentence, soft_iou, stand_in
 from decoupe.methods.room import Draw
 
 
@@ -129,6 +129,26 @@ def test_choose_takes_the_latest_healthy_within_one_error_of_the_best() -> None:
     assert picked(rows) == 3
     assert picked([make(1, 0.5, error=0.0), make(2, 0.4999)]) == 1
     assert picked(rows[1:2]) is None
+
+
+def test_an_earlier_stage_stands_in_for_what_ends_badly() -> None:
+    def made(images: int, stage: str, healthy: bool = True, areas: tuple[float, ...] = (0.9, 0.06, 0.04)) -> Candidate:
+        return Candidate(images, 0.5, Path("x"), healthy, stage, areas=areas)
+
+    sec, good, bad = made(1, "sec"), made(2, "self"), made(2, "self", healthy=False)
+    lost = made(2, "self", areas=(0.94, 0.06, 0.0007))
+    assert stand_in([sec, good], {"sec"}, good, None) is None
+    assert stand_in([sec, lost], {"sec"}, lost, None) == (sec, "self lost region 2")
+    assert stand_in([sec, bad], {"sec"}, None, None) == (sec, "self ended with masks that are not healthy")
+    assert stand_in([sec, bad], {"sec"}, None, "all gone") == (sec, "all gone")
+    assert stand_in([sec], {"sec"}, None, "all gone") == (sec, "all gone")
+    assert stand_in([sec, bad], set(), None, "all gone") is None
+    assert stand_in([made(1, "sec", healthy=False), bad], {"sec"}, None, "all gone") is None
+    assert stand_in([sec], {"sec"}, sec, None) is None
+    rare = made(1, "sec", areas=(0.96, 0.04, 0.001)), made(2, "self", areas=(0.96, 0.04, 0.0))
+    assert stand_in(rare, {"sec"}, rare[1], None) is None, "what was hardly there cannot be lost"
+    words = sentence(None, 1, sec, True, "self lost region 2")
+    assert words == "fell back to sec (image 1), whose masks are healthy: self lost region 2"
 
 
 def test_choose_prefers_settled_snapshots_while_one_of_them_is_healthy() -> None:

@@ -113,7 +113,8 @@ def _with_tags(data: TrainingData, tagged: Tagged, config: Any, items: Sequence[
     mark = hashlib.sha256(repr(tagged.names).encode() + table.tobytes())
     if cues is not None:
         mark.update(repr([path and (path.name, path.stat().st_size) for path in cues.files]).encode())
-    return replace(data, spec=spec, tags=table, cues=cues), mark.hexdigest()
+    keys = [item.key for item in items]
+    return replace(data, spec=spec, tags=table, cues=cues, keys=keys), mark.hexdigest()
 
 
 def training_data(
@@ -161,4 +162,6 @@ def training_data(
     if tagged is not None:
         training, mark = _with_tags(training, tagged, config, survey.items)
         about |= {"tags": tagged.sentence(), "fingerprint": f"{images.fingerprint}+{mark}"}
+        if isinstance(training.cues, CueFolder):
+            reporter.note(training.cues.sentence())
     return Prepared(training, about)

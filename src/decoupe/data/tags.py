@@ -159,6 +159,10 @@ class CueFolder:
     def __len__(self) -> int:
         return len(self.files)
 
+    def sentence(self) -> str:
+        """One line: for how many photos there are cues."""
+        return f"cues: given for {sum(path is not None for path in self.files):,} of {len(self):,} photos"
+
     def __getitem__(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(B, S, S) uint8 classes, 255 where nothing is known, at an index array (B,)."""
         return np.stack([self._one(self.files[int(i)]) for i in index])

@@ -17,6 +17,7 @@ from decoupe.engine.ema import Average
 from decoupe.engine.files import write_atomic
 from decoupe.engine.grid import png
 from decoupe.engine.launch import World, share_text
+from decoupe.engine.pictures import write_labels
 from decoupe.engine.progress import Reporter
 from decoupe.engine.runfolder import Run
 from decoupe.engine.schedule import Plan
@@ -144,9 +145,22 @@ class Keeper:
             return
         name = f"candidates/{counters.images:09d}.safetensors"
         self.run.info["files"][name] = save_tensors(self.run.path / name, self.weights())
-        entry = {"images": counters.images, "stage": stage.name, "file": name, **score}
+        areas = [round(share, 6) for share in seen.hard]
+        entry = {"images": counters.images, "stage": stage.name, "file": name, "areas": areas, **score}
         others = [c for c in self.run.info["candidates"] if c["file"] != name]
         self.run.info["candidates"] = [*others, entry | {"healthy": seen.trouble is None}]
+
+    def _keep_taught(self) -> None:
+        """Write the label maps that the stage learns from, again when it is resumed: they are the same then."""
+        taught, keys = self.room.taught(), self.data.keys
+        if taught is None or not keys or not self.here.first:
+            return
+        count = len(taught.labels)
+        write_labels(self.run.path / taught.name, keys[:count], taught.labels, self.room.regions)
+        if taught.name not in self.run.info.get("taught", []):
+            self.run.commit(taught=[*self.run.info.get("taught", []), taught.name])
+        some = "" if count == len(keys) else f"first {count:,} of "
+        self.reporter.note(f"{taught.name}: {some}{len(keys):,} photos, in {self.run.path / taught.name}")
 
     def weights(self) -> dict[str, Tensor]:
         """What `segment` needs of the room's state."""

@@ -116,6 +116,7 @@ class Loop(Keeper):
             if restored is None:
                 self._save(())
         self.room.enter(counters.stage, self.data, counters.step == 0)
+        self._keep_taught()
         stage = self.room.stages()[counters.stage]
         self._average = Average(self.room, stage.averaged, stage.decay)
         self._setup = []

@@ -48,6 +48,8 @@ class Candidate:
     """Standard error of the score."""
     settled: bool = True
     """Whether its stage had settled (`Stage.settles`)."""
+    areas: tuple[float, ...] = ()
+    """Share of the validation images' pixels of each region; () where it was not kept."""
 
 
 def _seal(info: Mapping[str, Any]) -> str:
@@ -63,7 +65,9 @@ def _is_candidate(entry: Mapping[str, Any]) -> bool:
     number = (entry["images"], entry.get("score") or 0, entry.get("error", 0.0))
     plain = all(isinstance(n, int | float) and not isinstance(n, bool) for n in number) and isinstance(number[0], int)
     flags = isinstance(entry["healthy"], bool) and isinstance(entry.get("settled", True), bool)
-    return plain and flags and isinstance(entry["stage"], str)
+    areas = entry.get("areas", [])
+    shares = isinstance(areas, list) and all(isinstance(share, int | float) for share in areas)
+    return plain and flags and shares and isinstance(entry["stage"], str)
 
 
 class Run:
@@ -221,6 +225,7 @@ class Run:
                 c["stage"],
                 c.get("error", 0.0),
                 c.get("settled", True),
+                tuple(c.get("areas", ())),
             )
             for c in self.info["candidates"]
         ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
 
 from decoupe.engine.runfolder import Candidate
+
+SEEN, LOST = 0.002, 0.02
+"""A region of at least the first share of all pixels is lost if less than the second share of it is left."""
 
 
 def soft_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -34,3 +37,41 @@ def choose(candidates: Sequence[Candidate]) -> Candidate | None:
         return None
     best, leader = max(scored, key=lambda pair: pair[0])
     return max((c for score, c in scored if score >= best - leader.error), key=lambda c: c.images)
+
+
+def stand_in(
+    candidates: Sequence[Candidate], spare: Collection[str], chosen: Candidate | None, trouble: str | None
+) -> tuple[Candidate, str] | None:
+    """The healthy end of an earlier stage that is to be used in place of what came after, and why; None if not needed.
+
+    `spare`: names of the stages that may stand in (`Stage.spare`). Needed after a collapse for good (`trouble` says
+    how), where no later snapshot is healthy (`chosen` None), or where the chosen one has lost a region that the earlier
+    masks had.
+    """
+    kept = [c for c in candidates if c.healthy and c.stage in spare]
+    if not kept or chosen is kept[-1]:
+        return None
+    if trouble is not None:
+        return kept[-1], trouble
+    if chosen is None:
+        last = candidates[-1].stage
+        return None if last == kept[-1].stage else (kept[-1], f"{last} ended with masks that are not healthy")
+    both = enumerate(zip(kept[-1].areas, chosen.areas, strict=False))
+    lost = [str(k) for k, (before, after) in both if before >= SEEN and after < LOST * before]
+    return (kept[-1], f"{chosen.stage} lost region {', '.join(lost)}") if lost else None
+
+
+def sentence(
+    trouble: str | None, restarts: int, chosen: Candidate | None, healthy: bool, fell_back: str | None = None
+) -> str:
+    """What a run says of its health. `fell_back`: why `chosen` stands in for what came after it."""
+    if trouble is not None:
+        return f"collapsed: {trouble}; there are no masks to use"
+    if chosen is None:
+        return "healthy: fitted in closed form"
+    if fell_back is not None:
+        return f"fell back to {chosen.stage} (image {chosen.images:,}), whose masks are healthy: {fell_back}"
+    if not healthy:
+        return "not healthy: every snapshot gives nearly the whole image to one region; train longer"
+    times = f"{restarts} restart{'s' if restarts != 1 else ''} after collapse" if restarts else "no collapse"
+    return f"healthy: {times}; picked image {chosen.images:,} by its label-free score (no labels)"

@@ -7,6 +7,7 @@ names of photos, no checkpoints. `config.json` repeats the configuration for oth
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,16 @@ tags: [image-segmentation, unsupervised]
 
 
 def public(config: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
-    """A configuration without the paths in it: these are as the room's Config, `kind`, has them by itself."""
+    """A configuration without the folders in it.
+
+    A path that the room's Config, `kind`, has as None by itself becomes that again, any other a file's bare name: what
+    was given decides how networks are built.
+    """
     usual = {field.name: field.default for field in dataclasses.fields(kind)}
-    return {key: usual[key] if key in PATHS and isinstance(value, str) else value for key, value in config.items()}
+
+    def bare(key: str, value: Any) -> Any:
+        if key not in PATHS or not isinstance(value, str):
+            return value
+        return None if usual[key] is None else re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+
+    return {key: bare(key, value) for key, value in config.items()}

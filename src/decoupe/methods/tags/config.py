@@ -27,8 +27,9 @@ class Config:
     backbone: Network = "mobilenet_v2"
     """Network of the classifier, and trunk of the segmenter."""
     weights: str = ""
-    """Its weights: a .safetensors or .pth file with torchvision's names, or a URL ending in NAME-HASH.pth. Without them
-    it starts from scratch, and needs many thousand photos."""
+    """Its weights, with torchvision's names: a .safetensors or .pth file, a URL ending in NAME-HASH.pth, or
+    hf:OWNER/NAME@REVISION[:FILE][#HASH], a file of the Hugging Face Hub (extra `hub`; HASH: the beginning of its
+    SHA-256). Without them it starts from scratch, and needs many thousand photos."""
     classes: tuple[str, ...] = ()
     """Tags to find; the others count as background. None named: all that occur."""
     cues: str = ""
@@ -104,6 +105,9 @@ class Config:
     sure: float = 0.6
     """Cells whose target is less probable than this teach nothing there."""
 
+    pictures: int = 20_000
+    """Photos whose cues and targets are also written into the run folder (cues/, targets-1/, ...), an indexed PNG of
+    some hundred bytes each, the first so many; 0 = none. `--cues RUN/cues` reads them back."""
     masks: Masks = "sec"
     """What segments: the segmenter, or the classifier's maps."""
     gate: float = 0.0
@@ -131,6 +135,7 @@ class Config:
         in_range("width", self.width, 4, 8192)
         in_range("fixed", self.fixed, 0, 32)
         in_range("rounds", self.rounds, 0, 16)
+        in_range("pictures", self.pictures, 0, 1e9)
         for name in ("classifier_lr", "lr"):
             in_range(name, getattr(self, name), 0, 10)
         for name in ("seed_weight", "expand_weight", "constrain_weight"):

@@ -16,7 +16,7 @@ from decoupe import cam
 from decoupe.distillation import mirrored_mean
 from decoupe.engine.selection import flip_agreement
 from decoupe.errors import Fault
-from decoupe.methods.room import Batch, DataSpec, Room, Stage, TrainingData, to_unit
+from decoupe.methods.room import Batch, DataSpec, Room, Stage, Taught, TrainingData, to_unit
 from decoupe.methods.tags import cues as making
 from decoupe.methods.tags import losses, networks
 from decoupe.methods.tags.config import TAUGHT_CRF, TEXT_CRF, Config
@@ -95,7 +95,8 @@ class Tags(Room):
             "classifier", (tags,), config.classifier_images, candidate=False, fixed=True, checks=1, watched_from=2.0
         )
         settling = partial(Stage, averaged=("segmenter",), decay=0.99, checks=1, settles=0.99)
-        second = settling("sec", (sec,), config.sec_images, candidate=not config.rounds)
+        rounds_follow = config.rounds > 0
+        second = settling("sec", (sec,), config.sec_images, candidate=not rounds_follow, spare=rounds_follow)
         last = config.rounds - 1  # softer masks of earlier stages agree better with their mirror images
         rounds = [
             settling(f"self-training {i + 1}", (own,), config.round_images, candidate=i == last)
@@ -134,6 +135,13 @@ class Tags(Room):
                 if fresh:
                     self.tutor.load_state_dict(self.segmenter.state_dict())
                 self._cues = self._each(data, self.targets)
+
+    def taught(self) -> Taught | None:
+        """The cues of SEC, the targets of a round."""
+        stage, count = int(self.done), self.config.pictures
+        if not stage or not count:
+            return None
+        return Taught("cues" if stage < SELF else f"targets-{stage - SELF + 1}", self._cues[:count])
 
     def _learn_tags(self, data: TrainingData) -> None:
         if data.tags is None or data.tags.shape != (len(data.images), len(self.spec.tags)):
@@ -251,14 +259,22 @@ class Tags(Room):
         """(B,): agreement of the segmenter's regions with those of the mirrored photo."""
         return flip_agreement(self.learned, images)
 
-    def steps(self, images: Tensor) -> Mapping[str, Tensor]:
-        """Class maps, the cues that they give for the classes found, and the segmenter's masks before the CRF."""
+    def steps(self, images: Tensor, taught: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Class maps, the cues, the targets of the rounds, and the segmenter's masks before the CRF.
+
+        Cues of photos that were not learned from are those that the maps give for the classes found; where the cues
+        came from elsewhere there are none of such photos.
+        """
         present, found = self.maps(images)
         here = (present >= self.thresholds).float()
         maps = making.as_probabilities(cam.normalised(enlarge(found, *images.shape[2:])), here).argmax(1)
-        cues = self.cues(Seen(images, torch.arange(len(images)), None), here).long()
-        learned = {} if int(self.done) == 0 else {"before the CRF": self.segment(images).argmax(1)}
-        return {"class maps": maps, "cues": cues} | learned
+        shown = {"class maps": maps}
+        if "cues" in taught:
+            shown["given cues" if self.config.cues else "cues"] = taught["cues"]
+        elif not self.config.cues:
+            shown["cues"] = self.cues(Seen(images, torch.arange(len(images)), None), here).long()
+        shown |= {name.replace("-", " "): labels for name, labels in taught.items() if name != "cues"}
+        return shown if int(self.done) == 0 else shown | {"before the CRF": self.segment(images).argmax(1)}
 
     @property
     def inference(self) -> tuple[str, ...]:
