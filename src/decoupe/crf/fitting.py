@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -62,10 +63,11 @@ def fit_crf(
 ) -> dict[str, Any]:
     """Search the CRF that sharpens a run's masks best, write it to `out` (JSON) and the grid beside it (PNG).
 
-    data: NAME:PATH of labelled photos, their training split if it has labels (`split`: another), at most `images` of
-    them, evenly spread. grid, start: as `fit_parameters`. Photos with a longer side than `side` are made smaller and
-    widths with them: what is found is for photos as they are. Regions stand for the classes of their names, or, where
-    no name but the background's fits, for the class they cover most. progress: called with (done, total).
+    data: NAME:PATH of labelled photos: of its splits train, else val, else what `evaluate` takes (`split`: another); at
+    most `images` of them, evenly spread. grid, start: as `fit_parameters`. Photos with a longer side than `side` are
+    made smaller and widths with them: what is found is for photos as they are. Regions stand for the classes of their
+    names, or, where no name but the background's fits, for the class they cover most. progress: called with (done,
+    total).
 
     Returns what is written: {"settings", "miou", "before", "images", "data", "split", "matching", "uses_labels",
     "grid": [{..., "miou"}], "command", "date"}. Fault on data without labels, or a disk that refuses.
@@ -73,10 +75,9 @@ def fit_crf(
     path = Path(out)
     if path.suffix != ".json":
         raise UsageFault("--out FILE.json", repr(str(path))[-80:], "name a JSON file")
-    model, task = loaded(run), open_task(data, protocol, split, prefer="train")
+    model, task = loaded(run), _task(data, protocol, split)
     chosen = np.unique(np.linspace(0, len(task.samples) - 1, min(images, len(task.samples))).astype(int))
     task = dataclasses.replace(task, samples=[task.samples[i] for i in chosen])
-    model.crf = None
     if not task.samples:
         raise Fault(f"labelled photos in {data}", "none", "name a split that has some")
     classes, matching = _classes(model, task)
@@ -95,6 +96,15 @@ def fit_crf(
     write_atomic(path.with_suffix(".png"), grid_picture(found))
     write_atomic(path, dump_json(content))
     return content
+
+
+def _task(data: str, protocol: str | None, split: str | None) -> Task:
+    """The split asked for; else train, else val, and the test photos only where no others have labels."""
+    task = open_task(data, protocol, split, prefer="train")
+    if split is None and task.split == "test":
+        with contextlib.suppress(Fault):
+            return open_task(data, protocol, "val")
+    return task
 
 
 def _content(found: Fitted, start: Settings) -> dict[str, Any]:
@@ -118,7 +128,7 @@ def _classes(model: Model, task: Task) -> tuple[Classes, str]:
     confusion = Confusion(len(model.names), len(names))
     for sample in task.samples:
         image, truth = load_pair(sample, task.protocol)
-        confusion.add(model.segment_arrays([image])[0].argmax(0), truth)
+        confusion.add(_probs(model, image, 1.0).argmax(0).numpy(), truth)
     found = assign("majority", confusion.images.sum(0), model.names, names)
     if found is None:
         raise TypeError("majority gives each region a class")

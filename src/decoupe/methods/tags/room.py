@@ -64,6 +64,7 @@ class Tags(Room):
         self._tags = torch.zeros(1, len(spec.tags))
         self._counted = torch.ones(1)
         self._cues = torch.zeros(1, 1, 1, dtype=torch.uint8)
+        self._taught: Taught | None = None
         self._fixed = self.segmenter.early(config.fixed) if config.weights else 0
         self._features: Features | None = None
 
@@ -129,19 +130,19 @@ class Tags(Room):
                 self.choose_thresholds(data)
                 if self.config.start == "classifier":
                     self.segmenter.take(self.classifier)
-            if stage == 1:
+            if stage < SELF:
                 self._cues = self.given_cues(data) if data.cues is not None else self._each(data, self.cues)
             else:
                 if fresh:
                     self.tutor.load_state_dict(self.segmenter.state_dict())
                 self._cues = self._each(data, self.targets)
+        if self.config.pictures:
+            name = "cues" if stage < SELF else f"targets-{stage - SELF + 1}"
+            self._taught = Taught(name, self._cues[: self.config.pictures])
 
     def taught(self) -> Taught | None:
         """The cues of SEC, the targets of a round."""
-        stage, count = int(self.done), self.config.pictures
-        if not stage or not count:
-            return None
-        return Taught("cues" if stage < SELF else f"targets-{stage - SELF + 1}", self._cues[:count])
+        return self._taught
 
     def _learn_tags(self, data: TrainingData) -> None:
         if data.tags is None or data.tags.shape != (len(data.images), len(self.spec.tags)):
