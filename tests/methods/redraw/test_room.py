@@ -30,7 +30,7 @@ def _batch(n: int = 8, seen: int = 0) -> Batch:
 
 
 def _made(room: Redraw, batch: Batch) -> Redrawn:
-    return room._game[0].redraw(batch)
+    return room._game[0].make(batch)
 
 
 @pytest.mark.parametrize("k", [2, 3])

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from decoupe.methods.game import Player
 from decoupe.methods.independence import losses
 from decoupe.methods.independence.config import Config
 from decoupe.methods.independence.networks import PooledDiscriminator
 from decoupe.methods.independence.providers import Instance, foreground, lay_out, paste, patches
-from decoupe.methods.room import Batch, Draw, Phase
+from decoupe.methods.room import Batch, Draw
 from decoupe.nn.norm import global_mean
 from decoupe.nn.unet import UNet
 from decoupe.snapping import reduce_to
@@ -45,14 +46,10 @@ class Game(nn.Module):
         return translate(images, draw) if self.config.translation else images
 
 
-class DiscriminatorPhase(Phase):
+class DiscriminatorPhase(Player[Game]):
     """Eq. 6."""
 
     name = "D"
-
-    def __init__(self, game: Game) -> None:
-        super().__init__()
-        self.game = game
 
     def trained(self) -> Sequence[nn.Module]:
         """The discriminator."""
@@ -75,14 +72,10 @@ class DiscriminatorPhase(Phase):
         return loss, {"D": loss.detach()}
 
 
-class MaskPhase(Phase):
+class MaskPhase(Player[Game]):
     """Eq. 7: fool the discriminator with masks of about the target area."""
 
     name = "G"
-
-    def __init__(self, game: Game) -> None:
-        super().__init__()
-        self.game = game
 
     def trained(self) -> Sequence[nn.Module]:
         """The mask network."""

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from decoupe.compositing import Stack
 from decoupe.losses import adversarial
+from decoupe.methods.game import Game, Player, annealed
 from decoupe.methods.layer_disposal import losses
 from decoupe.methods.layer_disposal.config import HALVED, Config
 from decoupe.methods.layer_disposal.networks import Discriminator, Encoder, Generator, Keeping, Presence
-from decoupe.methods.room import Batch, Draw, Phase
+from decoupe.methods.room import Batch, Draw
 from decoupe.views import colour_jitter, translate, view
 
 JITTER = 0.3
@@ -43,7 +44,7 @@ class Made:
         """(b, C, S, S) the photos that the last b codes are of, or None where all codes are drawn."""
 
 
-class Game(nn.Module):
+class Layers(Game[Made]):
     """What all phases share: the networks, the layers made in the step, and what the discriminator is shown."""
 
     def __init__(
@@ -54,7 +55,6 @@ class Game(nn.Module):
         self.config, self.size = config, size
         self.generator, self.keeping, self.discriminator = generator, keeping, discriminator
         self.encoder, self.presence = encoder, presence
-        self._last: tuple[Batch, Made] | None = None
 
     def codes(self, draw: Draw) -> Tensor:
         """(B, Z, h, w) from the prior."""
@@ -70,17 +70,8 @@ class Game(nn.Module):
             photos = self.photos(batch)[drawn:]
             codes = torch.cat([codes[:drawn], self.encoder(photos)])
         made = Made(codes, self.generator(codes), self.keeping(uniform), photos)
-        self._last = batch, Made(codes.detach(), made.stack.detach(), made.keep.detach(), photos)
+        self.keep(batch, Made(codes.detach(), made.stack.detach(), made.keep.detach(), photos))
         return made
-
-    def made(self, batch: Batch) -> Made:
-        """The step's layers, as G made them before its update."""
-        if self._last is None or self._last[0] is not batch:
-            with torch.no_grad():
-                self.make(batch)
-        if self._last is None:
-            raise RuntimeError("make keeps what it made")
-        return self._last[1]
 
     def photos(self, batch: Batch) -> Tensor:
         """Real photos: mirrored half of the time, in random crops."""
@@ -98,19 +89,11 @@ class Game(nn.Module):
         """The error of E in variances of the codes: 1 = nothing is read."""
         return error.detach() / codes[0].numel() / (1 if self.config.prior == "normal" else 1 / 3)
 
-    def rate(self, progress: float) -> float:
-        """Factor on every learning rate at `progress` in [0, 1)."""
-        return min(1.0, (1 - progress) / self.config.anneal) if self.config.anneal else 1.0
 
-
-class _Phase(Phase):
-    def __init__(self, game: Game) -> None:
-        super().__init__()
-        self.game = game
-
+class _Phase(Player[Layers]):
     def rate(self, progress: float) -> float:
         """1, then down to 0 over the last `anneal` of the run."""
-        return self.game.rate(progress)
+        return annealed(progress, self.game.config.anneal)
 
 
 class GeneratorPhase(_Phase):

@@ -16,7 +16,7 @@ from decoupe.compositing import Stack, visible
 from decoupe.methods.layer_disposal import losses
 from decoupe.methods.layer_disposal.config import HALVED, Config
 from decoupe.methods.layer_disposal.networks import Discriminator, Encoder, Generator, Keeping, Presence, Shape
-from decoupe.methods.layer_disposal.phases import DiscriminatorPhase, Game, GeneratorPhase, Made, PixelPhase
+from decoupe.methods.layer_disposal.phases import DiscriminatorPhase, GeneratorPhase, Layers, Made, PixelPhase
 from decoupe.methods.room import Batch, DataSpec, Room, Stage
 
 
@@ -40,7 +40,7 @@ class LayerDisposal(Room):
         if config.inference != "latent":
             self.presence = Presence(channels, config.k, config.encoder_width, size, config.norm)
         parts = (self.generator, self.keeping, self.discriminator, self.encoder, self.presence)
-        self._game = [Game(config, size, *parts)]
+        self._game = [Layers(config, size, *parts)]
 
     @property
     def regions(self) -> tuple[str, ...]:

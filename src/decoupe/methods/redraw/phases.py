@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from decoupe.errors import Fault
+from decoupe.methods.game import Game, Player, annealed
 from decoupe.methods.redraw import losses
 from decoupe.methods.redraw.config import Config
 from decoupe.methods.redraw.networks import Discriminator, MaskNetwork, Reader, RegionGenerator, reduce_to, split
-from decoupe.methods.room import Batch, Draw, Phase
+from decoupe.methods.room import Batch, Draw
 from decoupe.views import colour_jitter, translate
 
 Made = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -40,7 +41,7 @@ class Redrawn:
         """(B'', K, Z), NaN where a region was not redrawn."""
 
 
-class Redrawing(nn.Module):
+class Redrawing(Game[Redrawn]):
     """What both players share: the networks, the redrawn images of the step, and what the discriminator is shown."""
 
     def __init__(
@@ -56,9 +57,8 @@ class Redrawing(nn.Module):
         self.config, self.size = config, size
         self.masks, self.generators = masks, nn.ModuleList(generators)
         self.discriminator, self.reader = discriminator, reader
-        self._last: tuple[Batch, Redrawn] | None = None
 
-    def redraw(self, batch: Batch) -> Redrawn:
+    def make(self, batch: Batch) -> Redrawn:
         """Mask the batch's photos and redraw regions of them; kept, without its graph, for the other player."""
         images = batch.images
         if self.config.mirror:
@@ -70,17 +70,8 @@ class Redrawing(nn.Module):
         steps: Mapping[str, Made] = {"region": partial(self._one, first=turn), "every": self._every, "all": self._all}
         made = steps[self.config.step](photos, shares, latents)
         result = Redrawn(photos, masks, *made)
-        self._last = batch, Redrawn(photos, masks.detach(), *(part.detach() for part in made))
+        self.keep(batch, Redrawn(photos, masks.detach(), *(part.detach() for part in made)))
         return result
-
-    def made(self, batch: Batch) -> Redrawn:
-        """The step's redrawn images for the discriminator: those that G has just made."""
-        if self._last is None or self._last[0] is not batch:
-            with torch.no_grad():
-                self.redraw(batch)
-        if self._last is None:
-            raise RuntimeError("redraw keeps what it made")
-        return self._last[1]
 
     def _one(self, photos: Tensor, shares: Tensor, latents: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor]:
         """The paper's step. Image r of the global batch has region (r + a draw for the whole step) mod K redrawn."""
@@ -129,14 +120,10 @@ class Redrawing(nn.Module):
         return losses.information(found[known], latents[known])
 
 
-class GeneratorPhase(Phase):
+class GeneratorPhase(Player[Redrawing]):
     """max over G_F, delta of E D(G_F) - lambda_z L_I - lambda_reg f_reg."""
 
     name = "G"
-
-    def __init__(self, game: Redrawing) -> None:
-        super().__init__()
-        self.game = game
 
     def trained(self) -> Sequence[nn.Module]:
         """Mask network, region generators, and the reader of latents if it has a trunk of its own."""
@@ -156,12 +143,12 @@ class GeneratorPhase(Phase):
 
     def rate(self, progress: float) -> float:
         """1, then down to 0 over the last `anneal` of the run."""
-        return _rate(self.game.config, progress)
+        return annealed(progress, self.game.config.anneal)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Adversarial term, information term, and the penalty on mask areas while it is on."""
         game, config = self.game, self.game.config
-        made = game.redraw(batch)
+        made = game.make(batch)
         scores, features = game.discriminator(game.shown(made.fakes, batch.draw))
         adversarial = losses.generator_hinge(scores)
         logged = {"G": adversarial.detach()}
@@ -178,11 +165,6 @@ class GeneratorPhase(Phase):
             loss = loss + config.regulariser_weight * penalty
             logged["area"] = penalty.detach()
         return loss, logged
-
-
-def _rate(config: Config, progress: float) -> float:
-    """Factor on every learning rate at `progress` in [0, 1)."""
-    return min(1.0, (1 - progress) / config.anneal) if config.anneal else 1.0
 
 
 def _penalised(config: Config, batch: Batch) -> bool:
@@ -204,14 +186,10 @@ def _shape(config: Config) -> losses.Regulariser:
     return table[config.regulariser]
 
 
-class DiscriminatorPhase(Phase):
+class DiscriminatorPhase(Player[Redrawing]):
     """Hinge loss on real photos and on the images that G made in this step, in one pass."""
 
     name = "D"
-
-    def __init__(self, game: Redrawing) -> None:
-        super().__init__()
-        self.game = game
 
     def trained(self) -> Sequence[nn.Module]:
         """The discriminator, and a reader that reads its features."""
@@ -225,7 +203,7 @@ class DiscriminatorPhase(Phase):
 
     def rate(self, progress: float) -> float:
         """1, then down to 0 over the last `anneal` of the run."""
-        return _rate(self.game.config, progress)
+        return annealed(progress, self.game.config.anneal)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The discriminator's hinge loss, plus the information term where it shares the discriminator's trunk."""

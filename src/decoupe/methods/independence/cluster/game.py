@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from decoupe.methods.game import Player
 from decoupe.methods.independence import losses
 from decoupe.methods.independence.cluster.layout import pad_and_crop, random_places, stack, with_disk
 from decoupe.methods.independence.cluster.networks import SIDE, Critic, Generator
 from decoupe.methods.independence.cluster.patches import at_scale
 from decoupe.methods.independence.cluster.placing import NOISE, Placer, update_penalty
 from decoupe.methods.independence.config import Config
-from decoupe.methods.room import Batch, Draw, Phase
+from decoupe.methods.room import Batch, Draw
 from decoupe.types import Image
 
 
@@ -91,14 +92,10 @@ class Game(nn.Module):
         return Made(stack(placed.view(apart.shape), below), apart, z, None)
 
 
-class CriticPhase(Phase):
+class CriticPhase(Player[Game]):
     """Eq. 6."""
 
     name = "D"
-
-    def __init__(self, game: Game) -> None:
-        super().__init__()
-        self.game = game
 
     def trained(self) -> Sequence[nn.Module]:
         """The discriminator without its Q head."""
@@ -119,14 +116,10 @@ class CriticPhase(Phase):
         return loss, {"D": loss.detach()}
 
 
-class ProviderPhase(Phase):
+class ProviderPhase(Player[Game]):
     """Eq. 7, the information term, and the penalty on corrections of a layout that learns."""
 
     name = "G"
-
-    def __init__(self, game: Game) -> None:
-        super().__init__()
-        self.game = game
 
     def trained(self) -> Sequence[nn.Module]:
         """The generator, Q, which helps it, and the layout where it learns."""
