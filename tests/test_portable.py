@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -125,28 +128,46 @@ def test_onnx_computes_the_same_at_odd_sizes(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_archive_for_other_tools(tmp_path: Path, tiny_run: Path) -> None:
-    path = export_bioimageio(load(tiny_run), tmp_path / "model.zip")
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", EXPORTED)
+def test_the_archive_for_other_tools(name: str, tmp_path: Path) -> None:
+    path = export_bioimageio(load(run_of(tmp_path / "run", name)), tmp_path / "model.zip")
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         archive.extractall(tmp_path / "open")
     about = json.loads((tmp_path / "open" / "rdf.yaml").read_text())
-    assert about["type"] == "model" and "onnx" in about["weights"]
+    assert about["type"] == "model" and set(about["weights"]) == {"onnx", "torchscript"}
     given, expected = (np.load(tmp_path / "open" / name) for name in ("input.npy", "output.npy"))
-    if "torchscript" not in about["weights"]:
-        assert not (tmp_path / "open" / "model.pt").exists()
-        return
     script = torch.jit.load(tmp_path / "open" / "model.pt")
+    network = portable(load(tmp_path / "run"))
     with torch.no_grad():
         assert np.abs(script(torch.from_numpy(given)).numpy() - expected).max() < 1e-4
-        other = script(images(3, 71, 45).float())
-    assert other.shape == (3, 2, 71, 45) and torch.allclose(other.sum(1), torch.ones(3, 71, 45), atol=1e-4)
-    core = pytest.importorskip(
-        "bioimageio.core", reason="bioimageio.core is not installed: pip install bioimageio.core"
-    )
-    for kind in ("onnx", "torchscript"):
-        summary = core.test_model(path, weight_format=kind)
-        assert summary.status in ("passed", "valid-format"), summary.display()
+        other = images(3, 71, 45).float()
+        found, same = script(other), network(other)
+    assert found.shape[0] == 3 and found.shape[2:] == (71, 45) and torch.allclose(found, same, atol=1e-4)
+
+
+TESTED = """
+import sys
+from bioimageio.core import test_model
+for kind in ("onnx", "torchscript"):
+    told = test_model(sys.argv[1], weight_format=kind)
+    print(kind, told.status)
+    if told.status != "passed":
+        print(told.display())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", EXPORTED)
+def test_the_archive_passes_the_test_of_its_format(name: str, tmp_path: Path) -> None:
+    """In a process of its own: that reader leaves files open."""
+    if importlib.util.find_spec("bioimageio.core" if importlib.util.find_spec("bioimageio") else "bioimageio") is None:
+        pytest.skip("bioimageio.core is not installed: pip install bioimageio.core 'pydantic<2.13'")
+    path = export_bioimageio(load(run_of(tmp_path / "run", name)), tmp_path / "model.zip")
+    done = subprocess.run([sys.executable, "-c", TESTED, str(path)], capture_output=True, text=True, timeout=600)
+    assert done.stdout.splitlines() == ["onnx passed", "torchscript passed"], done.stdout + done.stderr[-2000:]
 
 
 def test_channel_names() -> None:

@@ -28,17 +28,11 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
-        rows = _rows(x)
-        count = rows.shape[1]
-        centred = rows - rows.sum(1, keepdim=True).div_(count)
-        rest = centred.sum(1, keepdim=True).float() / count
-        variance = (centred * centred).sum(1, keepdim=True).float() / count - rest.square()
-        scale = (variance.clamp_min(0) + EPS).rsqrt()
-        slope = gain * scale
+        found, centred, rest, scale = _normalised(x, gain, offset)
         ctx.save_for_backward(centred, rest, scale, gain)
         ctx.like = x
         ctx.shape = offset.shape
-        return _maps(torch.addcmul((offset - slope * rest).to(x.dtype), centred, slope.to(x.dtype)), x)
+        return found
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -54,6 +48,19 @@ class _Normalise(torch.autograd.Function):
         return _maps(dx, ctx.like), _fold(product, ctx.shape), _fold(total, ctx.shape)
 
 
+def _normalised(x: Tensor, gain: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The maps normalised, and what derivatives need: rows less their mean, what rounding left of it, 1 / deviation."""
+    rows = _rows(x)
+    count = rows.shape[1]
+    centred = rows - rows.sum(1, keepdim=True).div_(count)
+    rest = centred.sum(1, keepdim=True).float() / count
+    variance = (centred * centred).sum(1, keepdim=True).float() / count - rest.square()
+    scale = (variance.clamp_min(0) + EPS).rsqrt()
+    slope = gain * scale
+    found = torch.addcmul((offset - slope * rest).to(x.dtype), centred, slope.to(x.dtype))
+    return _maps(found, x), centred, rest, scale
+
+
 def _fold(values: Tensor, shape: torch.Size) -> Tensor:
     """Sum over images where one gain serves all of them."""
     return values if shape[0] == values.shape[0] else values.sum(0, keepdim=True)
@@ -64,7 +71,10 @@ def normalise(x: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
 
     Each map has its mean over H W taken off, is divided by its standard deviation, then scaled and shifted.
     """
-    found: Tensor = _Normalise.apply(x, gain.float()[:, None], offset.float()[:, None])  # type: ignore[no-untyped-call]
+    gains, offsets = gain.float()[:, None], offset.float()[:, None]
+    if torch.jit.is_tracing():  # TorchScript holds no derivatives of our own
+        return _normalised(x, gains, offsets)[0]
+    found: Tensor = _Normalise.apply(x, gains, offsets)  # type: ignore[no-untyped-call]
     return found
 
 

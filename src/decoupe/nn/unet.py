@@ -83,9 +83,9 @@ class UNet(nn.Module):
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """The image at a size that 2^depth divides, then one map per halving; the last is the bottleneck."""
-        size, unit = images.shape[2:], 2**self.depth
+        size, unit = [int(side) for side in images.shape[2:]], 2**self.depth  # plain numbers, also while it is traced
         fitting = [max(unit, round(side / unit) * unit) for side in size]
-        x = images if list(size) == fitting else F.interpolate(images, fitting, mode="bilinear", align_corners=False)
+        x = images if size == fitting else F.interpolate(images, fitting, mode="bilinear", align_corners=False)
         levels = [x]
         for down in self.down:
             levels.append(down(levels[-1]))
