@@ -36,9 +36,12 @@ def dense_crf(
     """
     settings = choose(preset, iterations)
     probs, image = check(probs, image)
-    if probs.ndim == 4:
-        return torch.stack([_one(p, i, settings, exact) for p, i in zip(probs, image, strict=True)])
-    return _one(probs, image, settings, exact)
+    if probs.ndim == 3:
+        return _one(probs, image, settings, exact, torch.empty(probs.shape, device=probs.device))
+    result = torch.empty(probs.shape, device=probs.device)  # one after the other: their lattices share nothing
+    for p, i, into in zip(probs, image, result, strict=True):
+        _one(p, i, settings, exact, into)
+    return result
 
 
 def check(probs: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,8 +115,10 @@ def _updates(q: Tensor, unary: Tensor, messages: Messages, iterations: int, shif
     return q
 
 
-def _one(probs: Tensor, image: Tensor, settings: Settings, exact: bool) -> Tensor:
+def _one(probs: Tensor, image: Tensor, settings: Settings, exact: bool, into: Tensor) -> Tensor:
+    """Marginals of one (K, H, W), written to the contiguous `into`."""
     if len(probs) == 1:
-        return torch.ones_like(probs)
+        return into.fill_(1.0)
     q = mean_field(log_unary(probs.contiguous(), settings), prepare(image, settings, exact), settings.iterations)
-    return q.T.reshape(probs.shape)
+    into.view(len(probs), -1).copy_(q.T)
+    return into
