@@ -72,7 +72,7 @@ def normalise(x: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
     Each map has its mean over H W taken off, is divided by its standard deviation, then scaled and shifted.
     """
     gains, offsets = gain.float()[:, None], offset.float()[:, None]
-    if torch.jit.is_tracing():  # TorchScript holds no derivatives of our own
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # no derivatives of our own in TorchScript
         return _normalised(x, gains, offsets)[0]
     found: Tensor = _Normalise.apply(x, gains, offsets)  # type: ignore[no-untyped-call]
     return found
