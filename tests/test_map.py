@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from decoupe.cli import VERBS
+from decoupe.cli import GROUPS, VERBS
 from decoupe.methods import ROOMS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,17 +99,20 @@ def test_commands_in_the_pages_exist() -> None:
     """Each `decoupe VERB` in any page is a verb, and each of its long options is known."""
     for page in PAGES:
         for words in re.findall(r"`decoupe ([a-z][^`\n]*)`", page.read_text(encoding="utf-8")):
-            name = " ".join(words.split()[:2]) if words.startswith("data ") else words.split()[0]
+            name = " ".join(words.split()[: 2 if words.split()[0] in GROUPS else 1])
             assert name in VERBS, f"{page.name}: decoupe {words}"
 
 
 def test_the_tables_of_what_exists_agree() -> None:
     """Names that the light command line repeats are those of the modules that own them."""
-    from decoupe.cli import data, evaluate, segment
+    from decoupe.cli import crf, data, evaluate, segment
+    from decoupe.crf.learning import WEIGHTS, WIDTHS
+    from decoupe.crf.settings import PRESETS
     from decoupe.data.synthetic import KINDS
     from decoupe.evaluate.matching import MATCHINGS
     from decoupe.export import FORMATS
 
     assert data.KINDS == KINDS
+    assert crf.FIELDS == WEIGHTS[:1] + WIDTHS[:2] + WEIGHTS[1:] + WIDTHS[2:] and set(segment.CRFS[1:]) == set(PRESETS)
     assert segment.FORMATS == tuple(FORMATS)
     assert set(evaluate.MATCHING) == set(MATCHINGS)
