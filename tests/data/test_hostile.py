@@ -230,3 +230,19 @@ def test_no_damage_gets_past(
         assert "\n" not in str(fault)
     else:
         assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[0] * pixels.shape[1] <= 100_000
+
+
+def test_a_name_that_is_too_long_is_said(tmp_path: Path) -> None:
+    """Found by fuzzing: a key of an LMDB store is a path here."""
+    with pytest.raises(BadImage, match="too long"):
+        read_image(tmp_path / ("x" * 300))
+
+
+def test_a_mask_is_no_larger_than_its_bytes_can_hold(tmp_path: Path) -> None:
+    """Found by fuzzing: 6 kB claimed 134 million pixels, and their class numbers took 1.1 GB."""
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff_claiming(12_000, 12_000, 1))
+    with pytest.raises(BadImage, match="decompression bomb"):
+        read_mask(path)
+    plain = save(tmp_path / "even.png", np.zeros((6000, 6000), np.uint8))
+    assert plain.stat().st_size < 100_000 and read_mask(plain).shape == (6000, 6000), "even masks are small"

@@ -57,6 +57,8 @@ HOSTILE = {
     "overrun": _header({"a": ONE | {"data_offsets": [0, 1 << 40]}}, b"\0" * 8),
     "overlap": _header({"a": ONE, "b": ONE}, b"\0" * 8),
     "hole": _header({"a": ONE | {"data_offsets": [4, 12]}}, b"\0" * 12),
+    "text and a number": _header({"a": ONE | {"shape": ["x", 1 << 70]}}, b"\0" * 8),
+    "text many times": _header({"a": ONE | {"shape": ["x", 1 << 40]}}, b"\0" * 8),
     "negative": _header({"a": ONE | {"shape": [-2]}}, b"\0" * 8),
     "huge shape": _header({"a": ONE | {"shape": [1 << 40, 1 << 40]}}, b"\0" * 8),
     "unknown type": _header({"a": ONE | {"dtype": "PY"}}, b"\0" * 8),

@@ -49,6 +49,8 @@ PLUGINS = (
 )
 
 _BOMB_BYTES, _BOMB_RATIO = 128_000_000, 500
+_MASK_PIXELS, _MASK_RATIO = 64_000_000, 8300
+"""Of masks: even pixels of one bit, all alike, deflate to no more than so many a byte."""
 _BANDS = 16
 _STRIP = 1 << 22
 _ORIENTATION = 274
@@ -81,7 +83,7 @@ class Limit:
     file: int
     """Bytes of the file on disk."""
     trusted: bool = False
-    """Skip the test for absurd compression."""
+    """Whether it is a mask, which may be compressed as far as can be."""
 
     def check(self, height: int, width: int, bands: int = 1) -> None:
         """Refuse a size before anything of that size is allocated."""
@@ -95,7 +97,8 @@ class Limit:
 
     def check_ratio(self, height: int, width: int, bands: int) -> None:
         """Refuse what unpacks to absurdly more than the file holds."""
-        if not self.trusted and height * width * bands > max(_BOMB_BYTES, _BOMB_RATIO * self.file):
+        least, ratio = (_MASK_PIXELS, _MASK_RATIO) if self.trusted else (_BOMB_BYTES, _BOMB_RATIO)
+        if height * width * bands > max(least, ratio * self.file):
             size = f"{width}x{height}" + (f" with {bands} bands" if bands > 4 else "")
             raise Unreadable(
                 f"decompression bomb: {bytes_words(self.file)} claim {size}"

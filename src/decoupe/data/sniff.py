@@ -82,7 +82,7 @@ def os_words(path: Path, error: OSError) -> str:
     """Why the system would not open `path`."""
     if isinstance(error, PermissionError):
         return "permission denied"
-    if path.is_symlink():
+    if os.path.islink(path):  # False, where Path.is_symlink raises: a name too long, a loop on the way
         return link_words(path) or "broken link"
     if isinstance(error, FileNotFoundError):
         return "no such file"
@@ -91,7 +91,7 @@ def os_words(path: Path, error: OSError) -> str:
 
 def link_words(path: Path) -> str | None:
     """ "symlink loop" when `path` is a link that leads back to itself or to a folder it lies in."""
-    if not path.is_symlink():
+    if not os.path.islink(path):
         return None
     target = os.path.realpath(path)
     here = os.path.realpath(path.parent)

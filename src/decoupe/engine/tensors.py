@@ -35,6 +35,13 @@ def _refuse(path: Path, got: str) -> Fault:
     return Fault(f"a safetensors file at {path}", got, "use weights written by decoupe; nothing else is ever loaded")
 
 
+def _count(shape: Any) -> int:
+    """Numbers in a tensor. ValueError if that is no list of whole numbers."""
+    if type(shape) is not list or any(type(side) is not int or side < 0 for side in shape):
+        raise ValueError
+    return math.prod(shape)
+
+
 def check_header(data: bytes, path: Path) -> dict[str, Any]:
     """Validate the header against the file's length before any tensor is made; returns the metadata.
 
@@ -54,7 +61,7 @@ def check_header(data: bytes, path: Path) -> dict[str, Any]:
     try:
         for entry in sorted(header.values(), key=lambda entry: int(entry["data_offsets"][0])):
             start, stop = entry["data_offsets"]
-            if start != end or stop - start != math.prod(entry["shape"]) * BYTES[entry["dtype"]]:
+            if start != end or stop - start != _count(entry["shape"]) * BYTES[entry["dtype"]]:
                 raise ValueError
             end = stop
         if end != len(data) - 8 - length:
