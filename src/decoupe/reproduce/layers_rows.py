@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 EPOCHS = {"cpu": 20, "paper": 150}
 RATE = {"cpu": 2e-4, "paper": 2e-5}
 """Fine-tuning: the text's settings, and shorter ones at a higher rate for the small scale."""
+MOST = {"cpu": 200, "paper": 10**9}
+"""Labelled images that fine-tuning sees; every class has a network of its own."""
 K, PATCHES = 5, 100_000
 """k-means: as many centres as the text's model has layers; patches they are fitted to."""
 CLASSES = ("bed", "window", "appliance", "counter", "wardrobe", "rug", "picture", "lamp", "plant", "floor", "ceiling")
@@ -211,7 +213,7 @@ def tuned(fresh: bool, share: float = 1.0) -> Callable[[Context, Run, Halves], F
         room, scale = Model(run, "last").room, context.fitting.scale
         if not isinstance(room, LayerDisposal):
             raise Fault("a run of layer_disposal", room.NAME, "report this as a defect")
-        count, out = max(2, round(share * len(both.fit.squares))), {}
+        count, out = max(2, round(share * min(len(both.fit.squares), MOST[scale]))), {}
         squares, truths = both.fit.squares[:count], both.fit.truths[:count]
         fit = masks(Model(run, "last"), squares)
         for name, c in both.classes.items():
