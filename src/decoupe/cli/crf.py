@@ -57,7 +57,7 @@ def flags(parser: Parser) -> None:
         "kernel's weight and widths)",
     )
     add("--start", metavar="PRESET", type=preset, default=START, help=f"what --grid leaves out (default: {START})")
-    add("--split", metavar="NAME", type=filled("--split"), help="default: train if it has labels, else val, else all")
+    add("--split", metavar="NAME", type=filled("--split"), help="default: train, else val, else as evaluate")
     add(
         "--protocol", metavar="P", type=filled("--protocol"), help="which classes count and how (default: the layout's)"
     )
