@@ -58,6 +58,8 @@ def _differ(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
         ("telbo", {"samples": 3}),
         ("telbo", {"retrofit_samples": 3}),
         ("telbo", {"cross": 1.0}),
+        ("cvae", {"cross": 1.0}),
+        ("cvae", {"cross": 1.0, "prior": "standard"}),
         ("telbo", {"tag_dropout": 1.0}),
         ("telbo", {"image_weight": 2.0}),
         ("telbo", {"mask_weight": 2.0}),
@@ -169,6 +171,15 @@ def test_diagnostics_are_measured_at_their_steps_and_keep_the_latents() -> None:
     assert float(logged["gradient variance joint"]) > 0 == float(logged["gradient variance mask only"])
     assert bool(room.bank_mean.any())
     assert "prior coverage" in phase(batch)[1], "the last figures stay"
+
+
+def test_latents_of_scenes_are_kept_where_nothing_else_is_measured() -> None:
+    room, batch = _room(model="telbo", diagnose=0)
+    logged = _phase(room)(Batch(batch.indices, batch.images, batch.images, Draw(3, 8), 0.5, seen=8 * 99))[1]
+    assert bool(room.bank_mean.any()) and "gradient variance joint" not in logged
+    room, batch = _room(model="cvae", diagnose=0)
+    logged = _phase(room)(Batch(batch.indices, batch.images, batch.images, Draw(3, 8), 0.5, seen=8 * 99))[1]
+    assert "prior coverage" not in logged
 
 
 def test_a_backbone_encodes_the_image() -> None:

@@ -92,7 +92,8 @@ class Config:
     unimodal: float = 0.1
     """jmvae: weight of KL[q(z | all) || q(z | subset)]."""
     cross: float = 0.0
-    """telbo, jmvae: weight of log p(mask | z) with z inferred from image and tags."""
+    """Weight of the mask's log-likelihood with z inferred as it is when masks are made: by telbo and jmvae from image and
+    tags, by cvae from its prior."""
     tag_dropout: float = 0.5
     """Share of the images whose tags are hidden from the inference network of (image, tags)."""
     draws: int = 0
@@ -111,7 +112,7 @@ class Config:
     checks: int = 4
     """Snapshots during the run."""
     diagnose: int = 100
-    """Steps between measurements of gradient variance, prior coverage and active units; 0 = never."""
+    """Steps between measurements of gradient variance, prior coverage and active units; 0 = no gradient variance."""
 
     def __post_init__(self) -> None:
         _check_ranges(self)

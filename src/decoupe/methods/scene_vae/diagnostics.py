@@ -15,6 +15,8 @@ from decoupe.methods.scene_vae.scene import Scene, Seen
 
 BANK = 256
 """Training scenes whose latents are kept."""
+KEPT = 100
+"""Steps between two looks at the latents of scenes where nothing else is to be measured."""
 ACTIVE = 0.01
 """Variance over scenes of a dimension's mean from which on it is active (Burda et al. 2016)."""
 REACH, POINTS = 6.0, 601
@@ -77,15 +79,19 @@ class Diagnostics:
         self.latest: dict[str, Tensor] = {}
 
     def due(self, batch: Batch) -> bool:
-        """At the last of every so many steps."""
+        """At the last of every so many steps; of `KEPT` where only the latents of scenes are to be kept."""
         world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
         step = batch.seen // (len(batch.images) * world)
-        return self.every > 0 and step % self.every == self.every - 1
+        every = self.every or (KEPT if self.bank is not None else 0)
+        return every > 0 and step % every == every - 1
 
-    def measure(self, scene: Scene, pool: Pool, first: Mapping[str, Tensor], again: Mapping[str, Tensor]) -> None:
-        """Gradient variance of each term at the mask's decoder, coverage and active units over the kept scenes."""
+    def compare(self, scene: Scene, first: Mapping[str, Tensor], again: Mapping[str, Tensor]) -> None:
+        """Gradient variance of each term at the mask's decoder, from two evaluations with draws of their own."""
         found = gradient_variance(first, again, scene.draw)
-        self.latest = {f"gradient variance {name.lstrip('+')}": value for name, value in found.items()}
+        self.latest |= {f"gradient variance {name.lstrip('+')}": value for name, value in found.items()}
+
+    def look(self, scene: Scene, pool: Pool) -> None:
+        """Coverage and active units over some training scenes, whose latents are kept."""
         if scene.config.model == "unet":
             return
         q, p = posteriors(scene, pool)

@@ -77,8 +77,10 @@ class ScenePhase(Phase):
         heat = self._heat(batch.progress)
         bounds, logged = self._bounds(scenes, others, batch.draw, heat)
         if self.diagnostics.due(batch):
-            again, _ = self._bounds(scenes, others, batch.draw, heat)
-            self.diagnostics.measure(self.scene, pool, bounds, again)
+            self.diagnostics.look(self.scene, pool)
+            if self.config.diagnose:
+                again, _ = self._bounds(scenes, others, batch.draw, heat)
+                self.diagnostics.compare(self.scene, bounds, again)
         loss = -self._whole(bounds)
         return loss, {"loss": loss.detach()} | {k: t.detach() for k, t in logged.items()} | self.diagnostics.latest
 
@@ -120,7 +122,7 @@ class ScenePhase(Phase):
         return v.reparameterise(q, noise)
 
     def _conditional(self, scenes: Scenes, draw: Draw, heat: float) -> tuple[Terms, Terms]:
-        """Equation 8."""
+        """Equation 8; with the cross term also log p(mask | image, z) for z of the prior, as it is used later."""
         scene, config = self.scene, self.config
         maps, prior = scene.conditioned(scenes.images)
         written = scene.read(scene.shares(scenes.labels))[-1]
@@ -130,7 +132,14 @@ class ScenePhase(Phase):
         likelihood = config.mask_weight * torch.stack(each) * scenes.weights
         bound = losses.elbo(likelihood, z, q, prior, heat, config.free_bits) / self._pixels
         spent = v.kl(q, prior).sum(1).mean() / self._pixels
-        return {"ELBO": bound}, {"mask": torch.stack(each).mean() / self._pixels, "KL": spent}
+        terms, logged = {"ELBO": bound}, {"mask": torch.stack(each).mean() / self._pixels, "KL": spent}
+        if config.cross:
+            usual = prior or Gaussian(torch.zeros_like(q.mean), torch.zeros_like(q.mean))
+            (one,) = self._drawn(usual, 1, draw)
+            found = v.mask_likelihood(scene.draw(scenes.images, maps, one), scenes.labels) * scenes.weights
+            logged["mask from image"] = found.mean() / self._pixels
+            terms["+cross"] = config.cross * config.mask_weight * logged["mask from image"]
+        return terms, logged
 
     def _joint(self, scenes: Scenes, others: Others, draw: Draw, heat: float) -> tuple[Terms, Terms]:
         """Equations 9 to 11, or what the other joint models make of them."""
