@@ -92,8 +92,8 @@ class Config:
     unimodal: float = 0.1
     """jmvae: weight of KL[q(z | all) || q(z | subset)]."""
     cross: float = 0.0
-    """Weight of the mask's log-likelihood with z inferred as it is when masks are made: by telbo and jmvae from image and
-    tags, by cvae from its prior."""
+    """Weight of the mask's log-likelihood with z inferred as it is when masks are made: by telbo and jmvae from image
+    and tags, by cvae from its prior."""
     tag_dropout: float = 0.5
     """Share of the images whose tags are hidden from the inference network of (image, tags)."""
     draws: int = 0
