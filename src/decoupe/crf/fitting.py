@@ -141,7 +141,7 @@ def _image(task: Task, index: int) -> Any:
 
 def _small(image: Any, scale: float) -> Any:
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    return np.array(image) if scale == 1 else resize(image, height, width)
+    return np.array(image if scale == 1 else resize(image, height, width))
 
 
 def _probs(model: Model, image: Any, scale: float) -> Tensor:
