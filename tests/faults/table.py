@@ -17,10 +17,13 @@ def _row(what: str, often: str, must: str, one: dict[str, Any]) -> str:
 def _rig(one: dict[str, Any]) -> str:
     hit = {told: count for told, count in one["found"].items() if told != "not hit"}
     ends = ", ".join(f"{count:,} {told}" for told, count in sorted(hit.items(), key=lambda pair: -pair[1]))
+    often = (
+        f"{sum(hit.values()):,} of {one['planned']:,} points, drawn at random, over {one['operations']:,} operations"
+    )
     return _row(
         "the n-th of a fit's writes, fsyncs and renames fails (disk full, I/O error, killed on the spot; once or for"
         " good; every tenth again in its recovery)",
-        f"{sum(hit.values()):,} points over {one['operations']:,} operations ({ends})",
+        f"{often} ({ends})",
         "the run goes on, or begins anew where there was none, to the very bytes of an undisturbed one; told in a line",
         one,
     )  # fmt: skip
