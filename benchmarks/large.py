@@ -107,7 +107,7 @@ def worker(folder: str, run: str) -> None:
     (first, before), (last, after) = watch.times[0], watch.times[-1]
     print(json.dumps({
         "start_s": first - started, "images_per_s": (after - before) / (last - first), "resident_mb": resident(),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
     }))  # fmt: skip
 
 

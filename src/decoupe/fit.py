@@ -327,7 +327,13 @@ def finish(run: Run, loop: Loop, reporter: Reporter, trouble: str | None) -> str
         seconds=round(loop.counters.seconds, 1),
         images_seen=loop.counters.images,
         selection=None if chosen is None else {"images": chosen.images, "score": chosen.score},
-        health={"healthy": healthy, "restarts": restarts, "sentence": sentence, "collapsed_at": first},
+        health={
+            "healthy": healthy,
+            "restarts": restarts,
+            "sentence": sentence,
+            "collapsed_at": first,
+            "fell_back": spare and spare[1],
+        },
     )
     if not run.names:
         run.set_names(room.regions)

@@ -206,6 +206,19 @@ def test_any_run_gets_a_page(tiny_run: Path, tmp_path: Path, changes: dict[str, 
     assert words in render(run)
 
 
+def test_the_verdict_says_what_training_went_through(tiny_run: Path, tmp_path: Path) -> None:
+    run = Run.open(shutil.copytree(tiny_run, tmp_path / "run"))
+    sound = {"healthy": True, "restarts": [], "sentence": "healthy: no collapse", "fell_back": None}
+    chosen = {"images": 1, "score": 0.95}
+    run.commit(selection=chosen, health=sound)
+    assert "stayed healthy" in story.verdict(run, ("a", "b"), (), ()).trust
+    run.commit(health=sound | {"restarts": [{"images": 5, "trouble": "one region", "seed": 2}]})
+    assert "recovered from a collapse" in story.verdict(run, ("a", "b"), (), ()).trust
+    run.commit(health=sound | {"fell_back": "it lost region 2", "sentence": "fell back to sec: it lost region 2"})
+    told = story.verdict(run, ("a", "b"), (), ())
+    assert told.kind == "look" and "Fell back to sec: it lost region 2." in told.trust
+
+
 def test_a_score_that_only_compares_snapshots_condemns_no_run(tiny_run: Path, tmp_path: Path) -> None:
     run = Run.open(shutil.copytree(tiny_run, tmp_path / "run"))
     run.commit(selection={"images": 1, "score": 0.3})

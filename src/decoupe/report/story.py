@@ -66,15 +66,19 @@ def verdict(run: Run, names: Sequence[str], shares: Sequence[float], tables: Seq
     score = (info.get("selection") or {}).get("score")
     where = "the numbered image" if _alone(run) else "the worst photos"
     told = f"No labels were at hand, so nothing here is measured against the truth: look at {where} below."
+    if health.get("fell_back"):
+        sentence = str(health.get("sentence"))
+        return Verdict("look", "An earlier stage stands in", found, f"{sentence[:1].upper()}{sentence[1:]}. {told}")
+    trained = "Training recovered from a collapse" if health.get("restarts") else "Training stayed healthy"
     entry = ROOMS.get(str(info.get("room")))
     doubtful = None if entry is None else entry.room().DOUBTFUL
     if not isinstance(score, float) or doubtful is None:
-        return Verdict("look", "Plausible, not measured", found, f"Training stayed healthy. {told}")
+        return Verdict("look", "Plausible, not measured", found, f"{trained}. {told}")
     least, why = doubtful
     if score < least:
         low = f"The label-free score is low ({figure(score)}): {why}. "
         return Verdict("bad", "Doubtful: look before use", found, low + told)
-    high = f"Training stayed healthy and the label-free score is {figure(score)}. "
+    high = f"{trained} and the label-free score is {figure(score)}. "
     return Verdict("look", "Plausible, not measured", found, high + told)
 
 

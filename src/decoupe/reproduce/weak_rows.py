@@ -128,11 +128,9 @@ def _photos(source: str) -> Images:
 
 def _model(run: Run, part: str) -> Model:
     """The run's networks as they were after a stage, without its CRF."""
-    if part == "self":
-        model = Model(run)  # the end of self-training, or what stood in for it
-    else:
-        fits = [candidate for candidate in run.candidates() if candidate.stage == "sec"]
-        model = Model(run, fits[-1].images if fits else "last")
+    stage = "self-training" if part == "self" else "sec"  # itself, even where another stood in for it
+    fits = [candidate for candidate in run.candidates() if candidate.stage.startswith(stage)]
+    model = Model(run, fits[-1].images if fits else "last")
     model.crf = None
     if part == "maps":
         model.room.config = dataclasses.replace(model.room.config, masks="gradcam")

@@ -113,6 +113,9 @@ def test_photos_are_rebuilt_from_all_layers_while_some_of_them_are_dropped_befor
     assert room.encoder in generator.trained() and room.encoder not in discriminator.trained()
     with pytest.raises(Fault, match="photo-weight"):
         Config(photo_weight=1.0, inference="pixel-real")
+    alone = to_unit(photos(8))[:1]
+    with pytest.raises(Fault, match="2 images or more per process"):
+        generator(Batch(torch.arange(1), alone, alone, Draw(0, 1), 0.0))
 
 
 def test_without_a_generator_phase_the_other_makes_its_own_images() -> None:

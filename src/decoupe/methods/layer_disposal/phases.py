@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from decoupe.compositing import Stack
+from decoupe.errors import Fault
 from decoupe.losses import adversarial
 from decoupe.methods.game import Game, Player, annealed
 from decoupe.methods.layer_disposal import losses
@@ -66,6 +67,8 @@ class Layers(Game[Made]):
         """New layers and which of them are kept; remembered, without their graph, for the other phase."""
         codes, uniform, photos = self.codes(batch.draw), batch.draw.uniform(self.config.k), None
         if self.config.photo_weight:
+            if len(codes) < 2:
+                raise Fault("a batch of 2 images or more per process with photo-weight", "1", "choose a larger --batch")
             drawn = len(codes) // 2
             photos = self.photos(batch)[drawn:]
             codes = torch.cat([codes[:drawn], self.encoder(photos)])

@@ -112,7 +112,8 @@ class Config:
     checks: int = 4
     """Snapshots during the run."""
     diagnose: int = 100
-    """Steps between measurements of gradient variance, prior coverage and active units; 0 = no gradient variance."""
+    """Steps between measurements of gradient variance, prior coverage and active units; 0 = none of gradient variance,
+    the others every 100 steps where the latents of scenes are kept for `imagine`."""
 
     def __post_init__(self) -> None:
         _check_ranges(self)
