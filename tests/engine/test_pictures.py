@@ -49,8 +49,17 @@ def test_what_a_strange_run_lists_leads_nowhere(tmp_path: Path) -> None:
 def test_a_disk_that_refuses_is_one_line_and_leaves_the_old_folder(tmp_path: Path) -> None:
     folder = tmp_path / "run/cues"
     write_labels(folder, ["a"], LABELS[:1], NAMES)
+    (tmp_path / "run/.cues.part").write_text("in the way")
     with pytest.raises(Fault, match="to write .*cues"):
-        write_labels(folder, ["a", "x" * 300], LABELS, NAMES)  # no file system takes such a name
+        write_labels(folder, ["a"], LABELS[:1], NAMES)
+    (tmp_path / "run/.cues.part").unlink()
     assert [p.name for p in folder.parent.rglob("*")] == ["cues", "a.png"]
     with pytest.raises(Fault, match="inside"):
         write_labels(folder, ["../a"], LABELS[:1], NAMES)
+
+
+def test_keys_that_can_name_no_file_are_passed_over(tmp_path: Path) -> None:
+    keys = ["a", "n" * 300, "a.png/b", "c"]
+    write_labels(tmp_path / "cues", keys, torch.ones(4, 3, 3, dtype=torch.uint8), ("background", "cat"))
+    assert sorted(p.name for p in (tmp_path / "cues").iterdir()) == ["a.png", "c.png"]
+    assert read_labels(tmp_path, ["cues"], "n" * 300, 2) == {}

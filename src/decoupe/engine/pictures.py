@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from collections.abc import Sequence
@@ -22,12 +23,15 @@ NAMED = re.compile(r"[a-z]+(-\d{1,3})?")
 """What such a folder may be called."""
 GREY = (128, 128, 128)
 """Colour of what is not known."""
+UNNAMED = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+"""What a disk says of a name, not of itself: too long, or a file where another name needs a folder."""
 
 
 def write_labels(folder: Path, keys: Sequence[str], labels: Tensor, names: Sequence[str]) -> None:
     """Replace `folder` by indexed PNGs KEY.png of uint8 (N, h, w) label maps: k the region `names`[k], 255 unknown.
 
-    They are written beside it and renamed as one: a folder that is there is whole. Fault if the disk refuses.
+    They are written beside it and renamed as one: a folder that is there is whole. A key that can name no file there is
+    passed over. Fault if the disk refuses.
     """
     part = folder.with_name(f".{folder.name}.part")
     palette = np.tile(np.array(GREY, np.uint8), (256, 1))
@@ -38,10 +42,14 @@ def write_labels(folder: Path, keys: Sequence[str], labels: Tensor, names: Seque
         part.mkdir(parents=True)
         for key, one in zip(keys, labels.numpy(), strict=True):
             path = inside(part, f"{key}.png")
-            path.parent.mkdir(parents=True, exist_ok=True)
             picture = Image.fromarray(one)
             picture.putpalette(palette.tobytes())
-            picture.save(path)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture.save(path)
+            except OSError as error:
+                if error.errno not in UNNAMED:
+                    raise
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
         sync_folder(folder.parent)
