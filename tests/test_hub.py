@@ -16,6 +16,7 @@ from safetensors.torch import save
 from decoupe.cli import main
 from decoupe.errors import Fault
 from decoupe.hub import Address, fetched_file, read_address
+from decoupe.model import load
 from decoupe.nn.backbones import backbone
 from decoupe.nn.backbones.weights import read_weights
 from tests.methods.tags.test_room import folder, words
@@ -23,15 +24,16 @@ from tests.methods.tags.test_room import folder, words
 __all__ = ["folder"]
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
+SHA = "0123456789abcdef" * 4
 Server = tuple[dict[str, bytes], list[str]]
 
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("hf:a/b@main", Address("a/b", "main", "model.safetensors", "")),
+        (f"hf:a/b@{COMMIT}", Address("a/b", COMMIT, "model.safetensors", "")),
         (f"hf:a/b.c-d@{COMMIT}:x/y.pth", Address("a/b.c-d", COMMIT, "x/y.pth", "")),
-        ("hf:a/b:net.safetensors#01234567", Address("a/b", "main", "net.safetensors", "01234567")),
+        (f"hf:a/b:net.safetensors#{SHA}", Address("a/b", "main", "net.safetensors", SHA)),
         ("hf:a/b@refs/pr/1#" + "ab" * 32, Address("a/b", "refs/pr/1", "model.safetensors", "ab" * 32)),
     ],
 )
@@ -42,15 +44,40 @@ def test_addresses(text: str, wanted: Address) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "hf:a/b", "hf:a/b:net.pth", "hf:a@main", "hf:a/b/c@1", "hf:/b@1", "hf:a/b@", "hf:a/b@1:", "hf:a/b@1#", "hf:",
-        "hf:a/b@1#0123", "hf:a/b@1#XYZ01234", "hf:../b@1", "hf:a/b@../1", "hf:a/b@1:../x", "hf:a/b@1:/etc/passwd",
-        "hf:a/b@1:x//y", "hf:a/b@1:x/./y", "hf:a/b@1:x\0y", "hf:a/b@1:x\\y", "hf:a/b@1\n", "hf:ä/b@1", "hf:.a/b@1",
+        "hf:a/b", "hf:a/b:net.pth", f"hf:a@{COMMIT}", f"hf:a/b/c@{COMMIT}", f"hf:/b@{COMMIT}", "hf:a/b@", "hf:",
+        f"hf:a/b@{COMMIT}:", f"hf:a/b@{COMMIT}#", f"hf:../b@{COMMIT}", f"hf:a/b@../{COMMIT}", f"hf:ä/b@{COMMIT}",
+        f"hf:.a/b@{COMMIT}", f"hf:a/b@{COMMIT}\n", f"hf:a\n/b@{COMMIT}", f"hf:a/b\n@{COMMIT}", f"hf:a/b@x\n#{SHA}",
+        *(f"hf:a/b@{COMMIT}:{file}" for file in ("../x", "/etc/passwd", "x//y", "x/./y", "x\\y", "x/")),
+        *(f"hf:a/b@{COMMIT}:x{mark}y.pth" for mark in "\0\n\r\t\x1b\x7f\x85\u2028"),
+        *(f"hf:a/b@{COMMIT}#{digest}" for digest in ("0123", SHA[:8], SHA[:63], SHA + "0", "X" + SHA[1:], SHA.upper())),
+        *(f"hf:a/b@{name}{file}" for name in ("main", "v1", COMMIT[:12], COMMIT + "0") for file in ("", ":net.pth")),
+        f"hf:a/b@main:net-{SHA[:8]}.pth", f"hf:a/b@main#{SHA[:16]}",
     ],
 )  # fmt: skip
 def test_what_is_no_address_of_a_file_is_refused(text: str) -> None:
-    with pytest.raises(Fault, match="OWNER/NAME@REVISION") as fault:
+    with pytest.raises(Fault, match="OWNER/NAME@COMMIT") as fault:
         read_address(text)
-    assert "\n" not in str(fault.value)
+    assert len(str(fault.value).splitlines()) == 1
+
+
+def test_a_branch_or_a_short_hash_is_told_what_is_needed() -> None:
+    for text in ("hf:a/b@main", f"hf:a/b@main#{SHA[:8]}", "hf:a/b"):
+        with pytest.raises(Fault, match="SHA-256.* 64"):
+            read_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("hf:a/b@1:run.json", "leave out :FILE and #HASH"), (f"hf:a/b@1#{SHA}", "leave out :FILE and #HASH"),
+        (f"hf:a/b@1:x.pth#{SHA}", "leave out :FILE and #HASH"), ("hf:a/b", "name a revision"),
+        ("hf:a/b@1\n", "correct"), ("hf:a\nb/c@1", "correct"), ("hf:a/b@1:x\ny", "correct"), ("hf:a/b/c@1", "correct"),
+    ],
+)  # fmt: skip
+def test_what_is_no_address_of_a_run_is_refused(text: str, told: str) -> None:
+    with pytest.raises(Fault, match="hf:OWNER/NAME@REVISION,.*" + told) as fault:
+        load(text)
+    assert len(str(fault.value).splitlines()) == 1
 
 
 @pytest.fixture
@@ -104,17 +131,17 @@ def test_a_file_is_fetched_once_and_its_hash_is_checked_every_time(server: Serve
     files, asked = server
     content = save({"a": torch.arange(3.0)})
     digest = hashlib.sha256(content).hexdigest()
-    for name in ("model.safetensors", f"x/net-{digest[:8]}.safetensors", "net-01234567.safetensors"):
+    for name in ("model.safetensors", f"x/net-{digest[:8]}.safetensors", "w-20230114.safetensors"):
         files[f"/a/b/resolve/{COMMIT}/{name}"] = content
-    address = f"hf:a/b@{COMMIT}#{digest[:12]}"
+    address = f"hf:a/b@{COMMIT}#{digest}"
     for _ in range(2):
         assert torch.equal(read_weights(address)["a"], torch.arange(3.0))
     path = f"/a/b/resolve/{COMMIT}/model.safetensors"
     assert asked == [f"HEAD {path}", f"GET {path}"], "a commit that is there already asks for nothing"
     assert read_weights(f"hf:a/b@{COMMIT}:x/net-{digest[:8]}.safetensors")
-    for wrong in (f"hf:a/b@{COMMIT}#{'0' * 8}", f"hf:a/b@{COMMIT}:net-01234567.safetensors"):
-        with pytest.raises(Fault, match="SHA-256"):
-            fetched_file(wrong)
+    assert read_weights(f"hf:a/b@{COMMIT}:w-20230114.safetensors"), "a date in the name is no hash"
+    with pytest.raises(Fault, match="SHA-256"):
+        fetched_file(f"hf:a/b@{COMMIT}#{SHA}")
     stored = fetched_file(address).resolve()
     stored.write_bytes(content + b" ")
     for again in (address, f"hf:a/b@{COMMIT}"):  # damaged on disk: seen with a hash of the user's, and without
@@ -137,8 +164,8 @@ def test_without_the_network_the_line_says_so(server: Server, monkeypatch: pytes
     constants = importlib.import_module("huggingface_hub.constants")
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(Fault, match="model.safetensors of a/b at main"):
-        fetched_file("hf:a/b@main")
+    with pytest.raises(Fault, match=f"model.safetensors of a/b at {COMMIT}"):
+        fetched_file(f"hf:a/b@{COMMIT}")
     assert server[1] == []
 
 
@@ -148,7 +175,7 @@ def test_a_run_begins_with_weights_of_the_hub(server: Server, folder: Path) -> N
     torch.manual_seed(3)
     content = save({name: t.contiguous() for name, t in backbone("mobilenet_v2", 10).body.state_dict().items()})
     files["/a/b/resolve/main/net.safetensors"] = content
-    address = f"hf:a/b:net.safetensors#{hashlib.sha256(content).hexdigest()[:16]}"
+    address = f"hf:a/b:net.safetensors#{hashlib.sha256(content).hexdigest()}"
     short = ["--classifier-images", "8", "--sec-images", "8", "--rounds", "0", "--tags", f"{folder}/tags.csv"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("decoupe.engine.health.FULL", 2.0)

@@ -28,8 +28,8 @@ class Config:
     """Network of the classifier, and trunk of the segmenter."""
     weights: str = ""
     """Its weights, with torchvision's names: a .safetensors or .pth file, a URL ending in NAME-HASH.pth, or
-    hf:OWNER/NAME@REVISION[:FILE][#HASH], a file of the Hugging Face Hub (extra `hub`; HASH: the beginning of its
-    SHA-256). Without them it starts from scratch, and needs many thousand photos."""
+    hf:OWNER/NAME@COMMIT[:FILE], a file of the Hugging Face Hub (extra `hub`; COMMIT of 40 digits; at a branch or tag
+    #HASH follows, the 64 digits of its SHA-256). Without them it starts from scratch, needing many thousand photos."""
     classes: tuple[str, ...] = ()
     """Tags to find; the others count as background. None named: all that occur."""
     cues: str = ""

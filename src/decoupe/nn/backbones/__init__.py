@@ -57,9 +57,9 @@ def backbone(
     """A network of `BACKBONES` for `classes` classes and `channels` bands.
 
     `weights`: "" (from scratch), a local .safetensors or .pth, a URL ending in NAME-HASH.pth (as torchvision's
-    published ones do), or hf:OWNER/NAME@REVISION:FILE, a file of the Hugging Face Hub; both are downloaded once. With a
-    number of classes other than the file's, the last linear layer is a new one; with a number of bands other than
-    three, the first convolution gets the mean of its RGB weights.
+    published ones do), or hf:OWNER/NAME@COMMIT:FILE, a file of the Hugging Face Hub (hf:OWNER/NAME@REVISION:FILE#HASH
+    at a branch or tag); both are downloaded once. With a number of classes other than the file's, the last linear layer
+    is a new one; with a number of bands other than three, the first convolution gets the mean of its RGB weights.
     `normalisation`: "imagenet", "signed" (images in [-1, 1] as they come), or "auto": signed if batch normalisation
     has been folded into the convolutions of the file. `frozen`: batch normalisation keeps its stored statistics while
     training; None: where it has been folded. Fault on an unknown name, or weights that do not fit or are not safe.

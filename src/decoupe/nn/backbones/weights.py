@@ -137,7 +137,7 @@ def read_url(url: str) -> dict[str, Tensor]:
 
 
 def read_weights(source: str | Path) -> dict[str, Tensor]:
-    """Tensors by name from a local file, a URL, or a file of a hub (`decoupe.hub`: hf:OWNER/NAME@REVISION:FILE)."""
+    """Tensors by name from a local file, a URL, or a file of a hub (`decoupe.hub`: hf:OWNER/NAME@COMMIT:FILE)."""
     if isinstance(source, str) and source.startswith(PREFIX):
         return read_file(fetched_file(source))
     if isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
