@@ -15,7 +15,9 @@ from safetensors.torch import save
 
 from decoupe.cli import main
 from decoupe.errors import Fault
+from decoupe.export.hub import public
 from decoupe.hub import Address, fetched_file, read_address
+from decoupe.methods import ROOMS
 from decoupe.model import load
 from decoupe.nn.backbones import backbone
 from decoupe.nn.backbones.weights import read_weights
@@ -78,6 +80,21 @@ def test_what_is_no_address_of_a_run_is_refused(text: str, told: str) -> None:
     with pytest.raises(Fault, match="hf:OWNER/NAME@REVISION,.*" + told) as fault:
         load(text)
     assert len(str(fault.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (f"hf:a/b@{COMMIT}:x/net.pth", f"hf:a/b@{COMMIT}:x/net.pth"),
+        (f"hf:a/b:net.pth#{SHA}", f"hf:a/b:net.pth#{SHA}"),
+        ("https://h.org:8080/x/net-01234567.pth", "https://h.org:8080/x/net-01234567.pth"),
+        ("https://me:secret@h.org/net.pth?token=secret#secret", "https://h.org/net.pth"),
+        ("HTTP://secret@h.org?secret", "HTTP://h.org"),
+        ("/home/secret/net.pth", "net.pth"), ("C:\\secret\\net.pth", "net.pth"), ("", ""),
+    ],
+)  # fmt: skip
+def test_addresses_of_weights_stay_in_what_is_exported_without_what_is_secret(given: str, kept: str) -> None:
+    assert public({"weights": given, "size": 321}, ROOMS["tags"].config()) == {"weights": kept, "size": 321}
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from decoupe.engine.files import dump_json, write_atomic
 from decoupe.engine.runfolder import Run
 from decoupe.errors import Fault
 from decoupe.export.card import model_card
-from decoupe.hub import fetched
+from decoupe.hub import PREFIX, fetched
 from decoupe.methods import ROOMS
 
 if TYPE_CHECKING:
@@ -69,14 +69,21 @@ tags: [image-segmentation, unsupervised]
 def public(config: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
     """A configuration without the folders in it.
 
-    A path that the room's Config, `kind`, has as None by itself becomes that again, any other a file's bare name: what
-    was given decides how networks are built.
+    Addresses stay: hf: as it is, http(s) without user, password, query and fragment. A path that the room's Config,
+    `kind`, has as None by itself becomes that again, any other a file's bare name: what was given decides how networks
+    are built.
     """
     usual = {field.name: field.default for field in dataclasses.fields(kind)}
 
     def bare(key: str, value: Any) -> Any:
         if key not in PATHS or not isinstance(value, str):
             return value
+        if value.startswith(PREFIX):
+            return value
+        if re.match(r"https?://", value, re.IGNORECASE):
+            scheme, _, rest = value.partition("://")
+            host, slash, path = re.split(r"[?#]", rest)[0].partition("/")
+            return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
         return None if usual[key] is None else re.split(r"[/\\]", value.rstrip("/\\"))[-1]
 
     return {key: bare(key, value) for key, value in config.items()}
