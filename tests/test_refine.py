@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,17 @@ def test_stopped_and_resumed_equals_a_straight_run(tiny_run: Path, synth: Path, 
     assert needed and [key for key in needed if not np.array_equal(left[key], right[key])] == []
     with pytest.raises(UsageFault, match="refined run"):
         refine(tiny_run, f"synth:{synth}", run=tiny_run, resume=True, **options)
+
+
+def test_what_to_type_after_a_stop_can_be_pasted(tiny_run: Path, synth: Path, tmp_path: Path) -> None:
+    from decoupe.engine.loop import Loop
+
+    run = tmp_path / "a run's folder"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted) as stop:
+        patch.setattr(Loop, "_tick", lambda self: setattr(self, "_signal", 1))
+        refine(tiny_run, f"synth:{synth}", run=run, images=synth / "images", images_seen=64)
+    wanted = ["decoupe", "refine", str(tiny_run), "--masks", f"synth:{synth}", "--run", str(run), "--resume"]
+    assert shlex.split(stop.value.command) == wanted
 
 
 def test_scribbles_are_few_pixels_and_spread(tiny_run: Path, synth: Path, tmp_path: Path) -> None:

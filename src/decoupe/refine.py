@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,8 +93,8 @@ def refine(
             return _train(opened, lesson, reporter or Silent(), started, resume)
         except Interrupted as stop:
             words = "--masks" if scribbles is None else "--scribbles"
-            again = f"decoupe refine {source} {words} {drawn} --run {opened.path} --resume"
-            raise Interrupted(stop.images, again) from None
+            again = ["decoupe", "refine", str(source), words, str(drawn), "--run", str(opened.path), "--resume"]
+            raise Interrupted(stop.images, shlex.join(again)) from None
 
 
 def _text(images: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,13 @@ import torch
 from PIL import Image
 
 from decoupe.cli import main
-from decoupe.crf import PRESETS, Settings, dense_crf, fit_parameters
+from decoupe.crf import PRESETS, Settings, dense_crf, fit_parameters, fitting
 from decoupe.crf.fitting import fit_crf
 from decoupe.crf.learning import Fitted
 from decoupe.crf.picture import CELL, colour, grid_picture
 from decoupe.crf.regions import asked
 from decoupe.errors import Fault, UsageFault
-from decoupe.model import load
+from decoupe.model import Model, load
 from tests.crf.scenes import scene
 from tests.crf.test_learning import iou, labelled
 
@@ -43,7 +44,8 @@ def problem(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_writes_a_file_that_segment_takes(
     problem: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "crf.json"
+    out = tmp_path / "of few masks" / "crf.json"
+    out.parent.mkdir()
     words = ["crf", "fit", f"{problem}/run", "--data", f"masks:{problem}/data", "--out", str(out)]
     assert main([*words, "--grid", "srgb=3,13", "--grid", "appearance=0,10", "--start", "stego"]) == 0
     said = capsys.readouterr().out
@@ -53,7 +55,9 @@ def test_the_command_writes_a_file_that_segment_takes(
     assert content["command"].startswith("decoupe") and content["start"]["appearance"] == 4
     settings = asked(str(out))
     assert isinstance(settings, Settings) and settings.smoothness_sxy == PRESETS["stego"].smoothness_sxy
-    with Image.open(tmp_path / "crf.png") as picture:
+    typed = next(line for line in said.splitlines() if line.startswith("next"))
+    assert shlex.split(typed)[1:] == shlex.split(f"decoupe segment {problem}/run NEW_PHOTOS --out masks --crf '{out}'")
+    with Image.open(out.with_suffix(".png")) as picture:
         assert picture.size == (3 * CELL, 3 * CELL)
     assert (
         main(["segment", f"{problem}/run", f"{problem}/data/images", "--out", f"{tmp_path}/m", "--crf", str(out)]) == 0
@@ -121,6 +125,66 @@ def test_files_that_hold_no_settings_are_refused_in_one_line(tmp_path: Path, con
     with pytest.raises(Fault, match=words) as fault:
         asked(str(path))
     assert "\n" not in str(fault.value)
+
+
+def test_what_fails_cheaply_fails_before_a_photo_is_segmented(
+    problem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("a photo was segmented")
+
+    monkeypatch.setattr(fitting, "_probs", never)
+    data = f"masks:{problem}/data"
+    for name, content in (("a.png", "mine"), ("b.png", "mine"), ("b.json", '{"settings": {}}'), ("file", "")):
+        (tmp_path / name).write_text(content)
+    for name in ("c.json", "d.png"):
+        (tmp_path / name).mkdir()
+    before = sorted(tmp_path.iterdir())
+    for out, told in [
+        ("a.json", "a.png"), ("b.json", "b.png"), ("c.json", "folder"), ("d.json", "d.png"), ("file/x.json", "write"),
+    ]:  # fmt: skip
+        with pytest.raises(Fault, match=told) as fault:
+            fit_crf(problem / "run", data, tmp_path / out, grid={"srgb": [3.0]})
+        assert len(str(fault.value).splitlines()) == 1
+    for grid in ({"srgb": [3.0, 0.0]}, {"smoothness_sxy": [1e-3]}, {"appearance": [float("nan")]}):
+        with pytest.raises(Fault, match="CRF"):  # the second is too small for the photos of the search alone
+            fit_crf(problem / "run", data, tmp_path / "x/y.json", grid=grid, side=30)
+    assert [p for p in sorted(tmp_path.iterdir()) if p.name != "x"] == before
+    assert (tmp_path / "a.png").read_text() == "mine"
+
+
+def test_the_json_is_first_and_its_own_picture_is_replaced(
+    problem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    real = fitting.write_atomic
+
+    def write(path: Path, data: bytes) -> str:
+        order.append(path.name)
+        return real(path, data)
+
+    monkeypatch.setattr(fitting, "write_atomic", write)
+    for _ in range(2):
+        fit_crf(problem / "run", f"masks:{problem}/data", tmp_path / "crf.json", grid={"srgb": [3.0]}, images=1)
+    assert order == ["crf.json", "crf.png"] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["crf.json", "crf.png"]
+
+
+def test_the_majority_is_found_at_the_size_of_the_search(
+    problem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    real = fitting._probs
+
+    def probs(model: Model, image: np.ndarray, scale: float) -> torch.Tensor:
+        seen.append(scale)
+        return real(model, image, scale)
+
+    monkeypatch.setattr(fitting, "_probs", probs)
+    model = load(problem / "run")
+    monkeypatch.setattr(type(model), "names", property(lambda self: ("background", "thing")))
+    found = fit_crf(model, f"masks:{problem}/data", tmp_path / "crf.json", grid={"srgb": [3.0]}, side=30)
+    assert found["matching"] == "majority" and set(seen) == {0.5}
 
 
 def test_misuse_is_one_line(problem: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from decoupe import console
 from decoupe.cli.evaluate import layout
@@ -91,7 +92,8 @@ def run(given: argparse.Namespace) -> None:
         f"photos it was chosen on ({found['split']}): no longer label-free"
     )
     console.line(f"look   {given.out.removesuffix('.json')}.png")
-    console.line(f"next   decoupe segment {given.run} NEW_PHOTOS --out masks --crf {given.out}")
+    words = ["decoupe", "segment", given.run, "NEW_PHOTOS", "--out", "masks", "--crf", given.out]
+    console.line(f"next   {shlex.join(words)}")
 
 
 FIT = Verb(
