@@ -182,7 +182,7 @@ def test_the_majority_is_found_at_the_size_of_the_search(
 
     monkeypatch.setattr(fitting, "_probs", probs)
     model = load(problem / "run")
-    monkeypatch.setattr(type(model), "names", property(lambda self: ("background", "thing")))
+    monkeypatch.setattr(model, "names", ("background", "thing"))
     found = fit_crf(model, f"masks:{problem}/data", tmp_path / "crf.json", grid={"srgb": [3.0]}, side=30)
     assert found["matching"] == "majority" and set(seen) == {0.5}
 

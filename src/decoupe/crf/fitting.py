@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -13,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from decoupe.crf.learning import Fitted, fit_parameters
+from decoupe.crf.learning import Fitted, fit_parameters, grid_points
 from decoupe.crf.picture import grid_picture
 from decoupe.crf.settings import Settings, choose
 from decoupe.data.decode import resize, resize_probs
-from decoupe.engine.files import dump_json, write_atomic
+from decoupe.engine.files import dump_json, parse_json, write_atomic
 from decoupe.errors import Fault, UsageFault
 from decoupe.evaluate.matching import Classes, assign, by_name
 from decoupe.evaluate.measure import Task, load_pair, open_task
@@ -70,19 +72,24 @@ def fit_crf(
     total).
 
     Returns what is written: {"settings", "miou", "before", "images", "data", "split", "matching", "uses_labels",
-    "grid": [{..., "miou"}], "command", "date"}. Fault on data without labels, or a disk that refuses.
+    "grid": [{..., "miou"}], "command", "date"}. Fault, before any photo is segmented, on values out of range, data
+    without labels, a folder that cannot be written, or a PNG of something else where the picture goes.
     """
     path = Path(out)
     if path.suffix != ".json":
         raise UsageFault("--out FILE.json", repr(str(path))[-80:], "name a JSON file")
+    points = grid_points(grid, choose(start))
+    _check_target(path)
     model, task = loaded(run), _task(data, protocol, split)
     chosen = np.unique(np.linspace(0, len(task.samples) - 1, min(images, len(task.samples))).astype(int))
     task = dataclasses.replace(task, samples=[task.samples[i] for i in chosen])
     if not task.samples:
         raise Fault(f"labelled photos in {data}", "none", "name a split that has some")
-    classes, matching = _classes(model, task)
     count = len(task.samples)
     scales = [min(1.0, side / max(_image(task, i).shape[:2])) for i in range(count)]
+    for point in points:
+        point.scaled(min(scales))
+    classes, matching = _classes(model, task, scales)
     found = fit_parameters(
         Each(count, lambda i: _probs(model, _image(task, i), scales[i])),
         Each(count, lambda i: torch.from_numpy(_small(_image(task, i), scales[i]))),
@@ -93,9 +100,33 @@ def fit_crf(
         "images": count, "data": data, "split": task.split, "protocol": task.protocol.name, "matching": matching,
         "uses_labels": True, "command": command, "date": date.today().isoformat(),
     }  # fmt: skip
-    write_atomic(path.with_suffix(".png"), grid_picture(found))
     write_atomic(path, dump_json(content))
+    write_atomic(path.with_suffix(".png"), grid_picture(found))
     return content
+
+
+def _check_target(path: Path) -> None:
+    """Fault if the folder cannot be written, or where the picture would replace what `crf fit` did not write."""
+    picture = path.with_suffix(".png")
+    if picture.exists() and not (picture.is_file() and _own(path)):
+        raise Fault(f"no {picture}, or one of crf fit", "another file", "move it, or choose another --out")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise Fault(f"to write {path}", error.strerror or str(error), "choose another --out") from error
+
+
+def _own(path: Path) -> bool:
+    """Whether this is a JSON of `crf fit`."""
+    try:
+        content = parse_json(path.read_bytes(), path.name)
+    except (OSError, Fault):
+        return False
+    return {"settings", "miou", "before", "grid", "uses_labels"} <= set(content)
 
 
 def _task(data: str, protocol: str | None, split: str | None) -> Task:
@@ -119,16 +150,16 @@ def _content(found: Fitted, start: Settings) -> dict[str, Any]:
     }
 
 
-def _classes(model: Model, task: Task) -> tuple[Classes, str]:
-    """The class of each region, and how it was found."""
+def _classes(model: Model, task: Task, scales: Sequence[float]) -> tuple[Classes, str]:
+    """The class of each region, and how it was found, on photos as the search sees them."""
     names = task.protocol.classes
     things = [name for name in model.names if name.casefold() != "background"]
     if {name.casefold() for name in things} & {name.casefold() for name in names}:
         return by_name(model.names, names), "named"
     confusion = Confusion(len(model.names), len(names))
-    for sample in task.samples:
-        image, truth = load_pair(sample, task.protocol)
-        confusion.add(_probs(model, image, 1.0).argmax(0).numpy(), truth)
+    for i, scale in enumerate(scales):
+        labels = _probs(model, _image(task, i), scale).argmax(0)
+        confusion.add(labels.numpy(), _mask(task, i, scale).numpy())
     found = assign("majority", confusion.images.sum(0), model.names, names)
     if found is None:
         raise TypeError("majority gives each region a class")

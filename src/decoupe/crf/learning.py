@@ -43,6 +43,13 @@ def default_grid(start: Settings) -> dict[str, tuple[float, ...]]:
     }
 
 
+def grid_points(grid: Mapping[str, Sequence[float]] | None, start: Settings) -> list[Settings]:
+    """Every point of a grid as for `fit_parameters`, in its order. Fault on a value out of range."""
+    values = dict(default_grid(start) if grid is None else grid)
+    _check_grid(values)
+    return [_with(start, dict(zip(values, point, strict=True))) for point in itertools.product(*values.values())]
+
+
 @torch.no_grad()
 def fit_parameters(
     probs: Sequence[Tensor],
@@ -66,12 +73,10 @@ def fit_parameters(
     Fault on lists of unequal length, wrong shapes or labels; UsageFault on a field that is no weight or width.
     """
     settings = choose(start, iterations)
-    values = dict(default_grid(settings) if grid is None else grid)
-    _check_grid(values)
+    points = grid_points(grid, settings)
     stands_for = torch.arange(len(probs[0])) if classes is None and len(probs) else torch.tensor(classes or [])
     count = _check_images(probs, images, masks, stands_for, classes is not None)
     factors = [1.0] * len(probs) if scales is None else list(scales)
-    points = [_with(settings, dict(zip(values, point, strict=True))) for point in itertools.product(*values.values())]
     groups: dict[tuple[float, ...], list[int]] = {}
     for index, point in enumerate(points):
         groups.setdefault(tuple(getattr(point, name) for name in WIDTHS), []).append(index)
