@@ -63,17 +63,29 @@ def _objects(path: Path) -> bool:
 
 
 def given_masks(model: Model, source: Any, images: Any, sparse: bool) -> Iterator[Given]:
-    """Photos and their masks in the run's regions. Fault if a class is unknown, or nothing fits a photo.
+    """Photos and their masks in the run's regions. Fault if a class is unknown, or nothing fits a photo or is drawn.
 
-    source: "accepted" (the masks kept in the review), or as for `drawn`. sparse: what is not drawn is unknown.
+    source: "accepted" (the masks kept in the review), or as for `drawn`. sparse: what is not drawn is unknown, and
+    photos without a stroke are left out.
     """
     if str(source) == "accepted":
         yield from _accepted(model, images)
         return
     found = drawn(source, images)
-    table = _table(model, found, sparse)
+    table, some = _table(model, found, sparse), False
     for one in found.photos:
-        yield Given(one.path, one.frame, _translated(one.labels, table))
+        labels = _translated(one.labels, table)
+        if sparse and (labels() == VOID).all():
+            continue
+        some = True
+        yield Given(one.path, one.frame, labels)
+    if sparse and not some:
+        raise nothing_drawn()
+
+
+def nothing_drawn() -> Fault:
+    """What is said of scribbles without a stroke."""
+    return Fault("scribbles with something drawn", "only unknown pixels", "draw a stroke of each class")
 
 
 def _accepted(model: Model, images: Any) -> Iterator[Given]:
@@ -89,7 +101,8 @@ def _table(model: Model, found: Drawn, sparse: bool) -> dict[int, int]:
     """Class of the masks -> region as shown. Fault on a class that is no region.
 
     Without names classes are the regions called "class N", or else the method's own region numbers. Class 0 of a tool
-    is whatever no object covers, which is unknown where the run has no background, and in scribbles.
+    is whatever no object covers, which is unknown where the run has no background, and in scribbles. Names that
+    no scribble uses are left out: tools list all their classes.
     """
     if not found.names:
         if numbered := {
@@ -100,7 +113,10 @@ def _table(model: Model, found: Drawn, sparse: bool) -> dict[int, int]:
         return {index: place for place, group in enumerate(groups) for index in group}
     own = {plain(name): index for index, name in enumerate(model.names)}
     table: dict[int, int] = {}
+    used = _used(found) if sparse else range(len(found.names))
     for index, name in enumerate(found.names):
+        if index not in used:
+            continue
         place = own.get(plain(name))
         if index == 0 and found.ground and (sparse or place is None):
             continue
@@ -109,6 +125,11 @@ def _table(model: Model, found: Drawn, sparse: bool) -> dict[int, int]:
             raise Fault(f"classes that are regions of the run ({known:.80})", f"{name!r:.60}", "decoupe name RUN --set")
         table[index] = place
     return table
+
+
+def _used(found: Drawn) -> set[int]:
+    """Classes that some pixel has."""
+    return {value for one in found.photos for value in np.unique(one.labels()).tolist()}
 
 
 def plain(name: str) -> str:
