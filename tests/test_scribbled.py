@@ -17,7 +17,7 @@ from decoupe.errors import Fault, Interrupted, UsageFault
 from decoupe.export.png import encode_labels
 from decoupe.fit import fit
 from decoupe.model import Model, load
-from decoupe.scribbled import assigned, called, fit_scribbled, pixels
+from decoupe.scribbled import _regions, assigned, called, fit_scribbled, pixels
 from tests.test_refine import discs, iou
 
 KMEANS: dict[str, Any] = {"kind": "kmeans-1x1", "k": 3, "size": 32}
@@ -173,6 +173,69 @@ def test_what_does_not_fit_is_said(labelled: Path, tmp_path: Path, kmeans: Model
         called(kmeans, Drawn(NAMES, (Given(first, 0, lambda: np.zeros((9, 7), int)),), False), Silent())
     with pytest.raises(UsageFault, match="new"):
         fit_scribbled("baselines", images, scribbles=few, run=tmp_path / "kmeans", **KMEANS)
+
+
+def test_a_run_of_that_name_is_not_taken_silently(labelled: Path, tmp_path: Path) -> None:
+    """Part 1 is done, part 2 is not: only --resume goes on with it, and only in its own room."""
+    folder, run = strokes(labelled, tmp_path / "drawn"), tmp_path / "run"
+    fit("baselines", labelled / "images", run=tmp_path / "run-unlabelled", **KMEANS)
+    with pytest.raises(UsageFault, match="run-unlabelled; choose another --run, or .* --resume"):
+        fit_scribbled("baselines", labelled / "images", scribbles=folder, run=run, **KMEANS)
+    with pytest.raises(UsageFault, match="a redraw run at .*run-unlabelled, got one of baselines"):
+        fit_scribbled("redraw", None, scribbles=folder, run=run, resume=True)
+    assert not run.exists()
+    model = fit_scribbled("baselines", None, scribbles=folder, run=run, resume=True, images_seen=32)
+    assert {*NAMES} <= {*model.names}
+
+
+def test_a_class_listed_but_never_drawn_is_no_matter(labelled: Path, tmp_path: Path) -> None:
+    folder, listed = strokes(labelled, tmp_path / "drawn", (*NAMES, "tree", "sky")), {"images_seen": 32, **KMEANS}
+    assert drawn(folder, labelled / "images").names == (*NAMES, "tree", "sky")
+    model = fit_scribbled("baselines", labelled / "images", scribbles=folder, run=tmp_path / "run", **listed)
+    assert {*NAMES} <= {*model.names}
+
+
+def wrong(folder: Path, at: str, labels: np.ndarray, names: tuple[str, ...]) -> None:
+    (folder / at).write_bytes(encode_labels(labels, names, [(i, i, i) for i in range(256)]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.zeros((9, 7), np.int64), "size of their photos"),
+        (np.full((40, 40), 255), "something drawn"),
+        (np.arange(1600).reshape(40, 40) // 400, r"than regions \(3\), got 4 .*new --run"),
+    ],
+)
+def test_strokes_that_cannot_be_used_are_said_at_once(
+    labels: np.ndarray, words: str, labelled: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "drawn"
+    folder.mkdir()
+    wrong(folder, "00.png", labels, ("a", "b", "c", "d"))
+    with pytest.raises(Fault, match=words):
+        fit_scribbled("baselines", labelled / "images", scribbles=folder, run=tmp_path / "run", **KMEANS)
+    assert not (tmp_path / "run-unlabelled").exists()
+
+
+def test_photos_without_a_stroke_are_left_out(labelled: Path, tmp_path: Path) -> None:
+    folder = strokes(labelled, tmp_path / "drawn")
+    wrong(folder, "03.png", np.full((40, 40), 255), NAMES)
+    model = fit_scribbled(
+        "baselines", labelled / "images", scribbles=folder, run=tmp_path / "run", images_seen=32, **KMEANS
+    )
+    assert model.run.info["refined"]["labelled"] == 7
+
+
+@pytest.mark.parametrize(
+    ("room", "given", "count"),
+    [
+        ("baselines", {"k": 5}, 5), ("baselines", {}, 2), ("layer_disposal", {"k": 3}, 4), ("redraw", {}, 2),
+        ("iic", {"k": "auto"}, None), ("independence", {}, None), ("nothing", {}, None),
+    ],
+)  # fmt: skip
+def test_the_regions_that_settings_ask_for(room: str, given: dict[str, Any], count: int | None) -> None:
+    assert _regions(room, given) == count
 
 
 @pytest.mark.parametrize("words", [[], ["--run", "r", "--seeds", "2"], ["--run", "r", "--nodes", "2"]])

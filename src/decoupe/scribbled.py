@@ -7,7 +7,7 @@ strokes say what the regions are called and correct them; what is a region at al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from decoupe.data.decode import read_image
 from decoupe.distill import photos_of
-from decoupe.drawn import Drawn, drawn, numbered, plain
+from decoupe.drawn import Drawn, drawn, nothing_drawn, numbered, plain
 from decoupe.engine import launch
 from decoupe.engine.progress import Reporter, Silent
 from decoupe.engine.runfolder import Run
@@ -28,7 +28,7 @@ from decoupe.model import Model, load
 from decoupe.naming import name, shown
 from decoupe.refine import refine
 from decoupe.supervision import Recipe, learns
-from decoupe.types import VOID
+from decoupe.types import VOID, Labels
 
 
 def fit_scribbled(
@@ -49,16 +49,19 @@ def fit_scribbled(
     goes on as its student. `images` and `arguments` are for `fit`; images_seen and minutes among these limit each of
     both parts, and the strokes are learned for `supervision.Recipe.images` at most. `resume` goes on where it stopped.
 
-    Fault if there are more classes than regions, if nothing is drawn, or if photos are gone; Interrupted after Ctrl-C
-    or SIGTERM (everything is saved).
+    Fault if there are more classes than regions, if nothing is drawn, if strokes and photos differ in size, or if
+    photos are gone; UsageFault if a run of that name is there already, or on `resume` if it is one of another room;
+    Interrupted after Ctrl-C or SIGTERM (everything is saved).
     """
     if launch.world().size > 1:
         raise UsageFault("one process with --scribbles", f"{launch.world().size}", "start it without torchrun")
     before, after = Path(f"{run}-unlabelled"), Path(run)
     if not resume and (after / "run.json").exists():
         raise UsageFault("a --run that is new", str(run), "choose another name, or go on with it by --resume")
+    if _begun(before):
+        _check_begun(before, room, resume)
     if not resume and images is not None:
-        drawn(scribbles, images)  # what cannot be read is said before anything is trained
+        _check_drawn(drawn(scribbles, images), _regions(room, arguments))  # said before anything is trained
     shared: dict[str, Any] = {"seed": seed, "command": command, "reporter": reporter}
     try:
         if not _done(before):
@@ -86,6 +89,65 @@ def _images(model: Model, limit: int | None) -> int | None:
     return min(limit, Recipe.images) if limit is not None and learns(model.room) else limit
 
 
+# ---------------------------------------------------------------------- before anything is trained
+
+
+def _check_begun(before: Path, room: str, resume: bool) -> None:
+    """UsageFault unless the run without labels that is there is the one to go on with."""
+    if not resume:
+        raise UsageFault("a --run that is new", str(before), "choose another --run, or go on with it by --resume")
+    had = Run.open(before, verify=False).info["room"]
+    if had != room:
+        raise UsageFault(f"a {room} run at {before}", f"one of {had}", f"use `fit {had}`, or choose another --run")
+
+
+def _check_drawn(found: Drawn, regions: int | None) -> None:
+    """Fault on strokes that cannot be used, as far as that is known before there are regions."""
+    classes: set[int] = set()
+    for _, labels, known in _stroked(found):
+        classes |= {*np.unique(labels[known]).tolist()}
+    if not classes:
+        raise nothing_drawn()
+    if regions is not None and len(classes) > regions:
+        raise _too_many(_told(found, sorted(classes)), regions)
+
+
+def _regions(room: str, arguments: dict[str, Any]) -> int | None:
+    """How many regions the settings ask for; None where only training tells."""
+    if room not in ROOMS:
+        return None
+    entry = ROOMS[room]
+    preset = entry.presets().get(arguments.get("preset") or "")
+    k = arguments.get("k", getattr(preset or entry.config()(), "k", None))
+    if not isinstance(k, int):
+        return None
+    return k + 1 if room == "layer_disposal" else k  # its layers lie over a background
+
+
+def _stroked(found: Drawn) -> Iterator[tuple[NDArray[Any], Labels, NDArray[np.bool_]]]:
+    """Photos with a stroke, what is drawn on them and where. Fault if a photo has another size than its strokes."""
+    for one in found.photos:
+        labels = one.labels()
+        known = (labels >= int(found.ground)) & (labels < VOID)
+        if not known.any():
+            continue
+        image = read_image(one.path, frame=one.frame)
+        if image.shape[:2] != labels.shape:
+            sizes = f"{labels.shape[1]}x{labels.shape[0]} for {image.shape[1]}x{image.shape[0]}"
+            raise Fault("scribbles the size of their photos", f"{sizes} ({one.path.name:.60})", "resize or remove them")
+        yield image, labels, known
+
+
+def _told(found: Drawn, classes: Sequence[int]) -> dict[int, str]:
+    return {c: found.names[c] if c < len(found.names) else numbered(c) for c in classes}
+
+
+def _too_many(told: dict[int, str], regions: int) -> Fault:
+    what = f"{len(told)} ({', '.join(told.values()):.60})"
+    remedy = "fit more regions (--k) into a new --run, or draw fewer classes"
+    return Fault(f"no more classes than regions ({regions})", what, remedy)
+
+
 # ---------------------------------------------------------------------- which region is which class
 
 
@@ -99,16 +161,12 @@ def called(model: Model, found: Drawn, reporter: Reporter) -> None:
     counts = pixels(model, found)
     classes = [c for c in range(counts.shape[1]) if counts[:, c].any()]
     if not classes:
-        raise Fault("scribbles with something drawn", "only unknown pixels", "draw a stroke of each class")
-    told = {c: found.names[c] if c < len(found.names) else numbered(c) for c in classes}
+        raise nothing_drawn()
+    told = _told(found, classes)
     if ROOMS[model.room.NAME].wants_tags and all(plain(one) in names for one in told.values()):
         return
     if len(classes) > len(names):
-        joined = ", ".join(told.values())
-        what = f"{len(classes)} ({joined:.60})"
-        raise Fault(
-            f"no more classes than regions ({len(names)})", what, "fit a room with more regions (--k), or fewer"
-        )
+        raise _too_many(told, len(names))
     groups, taken = shown(len(model.run.names), model.run.merges), assigned(counts[:, classes])
     set_: dict[int, str] = {}
     merge: list[tuple[list[int], str]] = []
@@ -131,14 +189,9 @@ def _listed(regions: Sequence[int]) -> str:
 def pixels(model: Model, found: Drawn) -> NDArray[np.int64]:
     """(K, C) drawn pixels of class c in the region k as shown."""
     counts = np.zeros((len(model.names), VOID), np.int64)
-    for one in found.photos:
-        drawn_, image = one.labels(), read_image(one.path, frame=one.frame)
-        if image.shape[:2] != drawn_.shape:
-            sizes = f"{drawn_.shape[1]}x{drawn_.shape[0]} for {image.shape[1]}x{image.shape[0]}"
-            raise Fault("scribbles the size of their photos", f"{sizes} ({one.path.name:.60})", "resize or remove them")
-        known = (drawn_ >= int(found.ground)) & (drawn_ < VOID)
+    for image, classes, known in _stroked(found):
         labels = model.segment_arrays([image])[0].argmax(0)
-        np.add.at(counts, (labels[known], drawn_[known]), 1)
+        np.add.at(counts, (labels[known], classes[known]), 1)
     last = int(np.flatnonzero(counts.any(0)).max(initial=-1)) + 1
     return counts[:, :last]
 
