@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 
 import pytest
 
@@ -77,3 +78,10 @@ def test_score_table_marks_the_row_that_used_labels() -> None:
     row = {"uses_labels": True, "matching": "hungarian", "interval": {"iou": [0.8, 0.9]}, "metrics": {"iou": 0.85}}
     table = console.score_table([row], ["oracle"], "here")
     assert table[1] == ("oracle (uses labels)", ".850", ".800 - .900", "", "", "hungarian")
+
+
+def test_the_next_command_can_be_typed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    console.following("segment", "my runs/a", "NEW_PHOTOS", note="b is not needed")
+    printed = capsys.readouterr().out
+    assert printed.startswith("next   decoupe segment ") and printed.endswith(" (b is not needed)\n")
+    assert shlex.split(printed)[1:5] == ["decoupe", "segment", "my runs/a", "NEW_PHOTOS"]

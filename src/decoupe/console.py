@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 import time
 import unicodedata
@@ -27,6 +28,11 @@ def clean(text: object) -> str:
     """`text` on one line without control, format or surrogate characters (no escape sequence survives)."""
     kept = (c if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else " " for c in str(text))
     return "".join(kept)
+
+
+def following(*words: object, note: str = "") -> None:
+    """The command to type next, quoted for a shell, and a remark."""
+    line(f"next   {shlex.join(['decoupe', *map(str, words)])}{note and f' ({note})'}")
 
 
 def line(text: object = "", to: TextIO | None = None) -> None:

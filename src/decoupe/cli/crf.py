@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 
 from decoupe import console
 from decoupe.cli.evaluate import layout
@@ -92,8 +91,7 @@ def run(given: argparse.Namespace) -> None:
         f"photos it was chosen on ({found['split']}): no longer label-free"
     )
     console.line(f"look   {given.out.removesuffix('.json')}.png")
-    words = ["decoupe", "segment", given.run, "NEW_PHOTOS", "--out", "masks", "--crf", given.out]
-    console.line(f"next   {shlex.join(words)}")
+    console.following("segment", given.run, "NEW_PHOTOS", "--out", "masks", "--crf", given.out)
 
 
 FIT = Verb(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from decoupe import console
@@ -34,7 +35,7 @@ def check_run(given: argparse.Namespace) -> None:
     if not found.items:
         raise Fault("at least one usable image", "none", "see the reasons above")
     console.line(f"rooms: {', '.join(ROOMS)} (decoupe methods says what each needs)")
-    console.line(f"next   decoupe fit {next(iter(ROOMS))} --images {given.path}")
+    console.following("fit", next(iter(ROOMS)), "--images", given.path)
 
 
 def synth_flags(parser: Parser) -> None:
@@ -63,8 +64,8 @@ def synth_run(given: argparse.Namespace) -> None:
         raise UsageFault("--out to be a new or empty folder", f"{out} with content", "choose another name")
     write(out, given.kind, given.n, given.size, given.seed, channels=given.channels)
     console.line(f"{given.n:,} {given.kind}, {given.size} px, with masks, layers, boxes and tags in {out}/")
-    console.line(f"next   decoupe fit independence --images {out}/images")
-    console.line(f"       decoupe evaluate RUN --data synth:{out}")
+    console.following("fit", "independence", "--images", f"{out}/images")
+    console.line(f"       decoupe evaluate RUN --data {shlex.quote(f'synth:{out}')}")
 
 
 def pack_flags(parser: Parser) -> None:
@@ -91,7 +92,7 @@ def pack_run(given: argparse.Namespace) -> None:
         done = pack(items, Path(given.out), given.shard_mb * 1_000_000, progress)
     console.table([(p.path, p.reason, "left out") for p in done.problems])
     console.line(f"{done.images:,} images in {len(done.shards):,} shard{'s' * (len(done.shards) != 1)} in {given.out}/")
-    console.line(f"next   decoupe fit {next(iter(ROOMS))} --images {given.out}")
+    console.following("fit", next(iter(ROOMS)), "--images", given.out)
 
 
 CHECK = Verb("data check", "read every image once and name what is broken or odd", "PATH", check_flags, check_run)

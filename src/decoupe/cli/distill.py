@@ -88,7 +88,7 @@ def run(given: argparse.Namespace) -> None:
         if isinstance(reporter, console.Bars):
             reporter.close()
     console.line(f"look   {model.run.path}/report.html")
-    console.line(f"next   decoupe segment {model.run.path} NEW_PHOTOS --out masks ({given.teacher} is not needed)")
+    console.following("segment", model.run.path, "NEW_PHOTOS", "--out", "masks", note=f"{given.teacher} is not needed")
 
 
 VERB = Verb("distill", LINE, "RUN --run NEW [--images PATH] [--rounds R] [student options]", flags, run, read=read)

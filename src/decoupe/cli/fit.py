@@ -284,7 +284,7 @@ def run(given: argparse.Namespace) -> None:
         return
     report = model.run.path / "report.html"
     console.line(f"look   {report if report.exists() else model.run.path}")
-    console.line(f"next   decoupe segment {model.run.path} NEW_PHOTOS --out masks")
+    console.following("segment", model.run.path, "NEW_PHOTOS", "--out", "masks")
 
 
 def _check_seeds(given: argparse.Namespace) -> None:

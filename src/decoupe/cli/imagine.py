@@ -51,7 +51,7 @@ def run(given: argparse.Namespace) -> None:
     observed = f"given {' and '.join(done['observed'])}" if done["observed"] else "nothing given"
     console.line(f"{done['n']:,} pairs, {observed}")
     console.line(f"look   {done['out']}/overview.png")
-    console.line(f"next   decoupe fit scene_vae --model unet --images {done['out']} --masks {done['out']}/masks")
+    console.following("fit", "scene_vae", "--model", "unet", "--images", done["out"], "--masks", f"{done['out']}/masks")
 
 
 VERB = Verb(

@@ -62,7 +62,7 @@ def run(given: argparse.Namespace) -> None:
         if isinstance(reporter, console.Bars):
             reporter.close()
     console.line(f"look   {model.run.path}/report.html")
-    console.line(f"next   decoupe segment {model.run.path} NEW_PHOTOS --out masks")
+    console.following("segment", model.run.path, "NEW_PHOTOS", "--out", "masks")
 
 
 VERB = Verb(
