@@ -23,8 +23,9 @@ from decoupe.engine.tensors import pack_tensors
 from decoupe.errors import Fault
 from decoupe.export.bioimageio import export_bioimageio, identifiers
 from decoupe.export.card import model_card
-from decoupe.export.hub import export_hub, fetched
+from decoupe.export.hub import export_hub
 from decoupe.export.onnx import export_onnx
+from decoupe.hub import fetched
 from decoupe.methods import ROOMS
 from decoupe.model import Model, load
 from decoupe.portable import Portable, _snapped, portable, resized, triangle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +24,34 @@ from decoupe.naming import name
 from decoupe.refine import refine
 from tests.tiny import TINY
 
+Paint = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
+"""The disc (40, 40), the column of each pixel, random numbers -> (40, 40, 3)."""
 
-def discs(folder: Path, n: int = 24) -> Path:
-    """images/ and masks/ of discs that are darker than their ground on the left half: brightness alone is wrong."""
-    rng = np.random.default_rng(5)
+
+def painted(folder: Path, seed: int, paint: Paint, n: int = 24) -> Path:
+    """images/ and masks/ of one disc each, 40 pixels a side."""
+    rng = np.random.default_rng(seed)
     y, x = np.mgrid[:40, :40]
     for sub in ("images", "masks"):
         (folder / sub).mkdir(parents=True)
     for index in range(n):
         cy, cx, r = rng.uniform(12, 28), rng.uniform(12, 28), rng.uniform(7, 10)
         mask = (y - cy) ** 2 + (x - cx) ** 2 < r * r
-        ground = np.where(x < 20, 150, 60)
-        image = np.where(mask, 210 - ground, ground) + rng.normal(0, 6, (40, 40))
-        Pillow.fromarray(np.repeat(image.clip(0, 255).astype(np.uint8)[..., None], 3, 2)).save(
-            folder / "images" / f"{index:02d}.png"
-        )
+        image = paint(mask, x, rng).clip(0, 255).astype(np.uint8)
+        Pillow.fromarray(image).save(folder / "images" / f"{index:02d}.png")
         Pillow.fromarray(mask.astype(np.uint8)).save(folder / "masks" / f"{index:02d}.png")
     return folder
+
+
+def discs(folder: Path) -> Path:
+    """Discs that are darker than their ground on the left half: brightness alone is wrong."""
+
+    def paint(mask: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        ground = np.where(x < 20, 150, 60)
+        image = np.where(mask, 210 - ground, ground) + rng.normal(0, 6, mask.shape)
+        return np.repeat(image[..., None], 3, 2)
+
+    return painted(folder, 5, paint)
 
 
 @pytest.fixture(scope="module")

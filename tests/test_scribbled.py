@@ -18,7 +18,7 @@ from decoupe.export.png import encode_labels
 from decoupe.fit import fit
 from decoupe.model import Model, load
 from decoupe.scribbled import _regions, assigned, called, fit_scribbled, pixels
-from tests.test_refine import discs, iou
+from tests.test_refine import discs, iou, painted
 
 KMEANS: dict[str, Any] = {"kind": "kmeans-1x1", "k": 3, "size": 32}
 NAMES = ("background", "object")
@@ -106,20 +106,14 @@ def test_what_no_object_covers_is_unknown(kmeans: Model, labelled: Path) -> None
         assert pixels(kmeans, found).sum() == counted
 
 
-def flags(folder: Path, n: int = 24) -> Path:
-    """images/ and masks/ of red discs on a ground that is blue on the left and green on the right."""
-    rng = np.random.default_rng(6)
-    y, x = np.mgrid[:40, :40]
-    for sub in ("images", "masks"):
-        (folder / sub).mkdir(parents=True)
-    for index in range(n):
-        cy, cx, r = rng.uniform(12, 28), rng.uniform(12, 28), rng.uniform(7, 10)
-        mask = (y - cy) ** 2 + (x - cx) ** 2 < r * r
+def flags(folder: Path) -> Path:
+    """Red discs on a ground that is blue on the left and green on the right."""
+
+    def paint(mask: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         ground = np.where((x < 20)[..., None], (30, 40, 160), (40, 150, 40))
-        image = np.where(mask[..., None], (200, 50, 40), ground) + rng.normal(0, 6, (40, 40, 3))
-        Pillow.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / "images" / f"{index:02d}.png")
-        Pillow.fromarray(mask.astype(np.uint8)).save(folder / "masks" / f"{index:02d}.png")
-    return folder
+        return np.where(mask[..., None], (200, 50, 40), ground) + rng.normal(0, 6, (40, 40, 3))
+
+    return painted(folder, 6, paint)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import errno
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -31,6 +32,8 @@ SIDE = 512
 MOST = 50
 """Photos that it sees."""
 T = TypeVar("T")
+Pair = Callable[[int], tuple[Any, Any]]
+"""Number of a photo -> (photo, truth); the last pair is kept, since all that is asked of it is asked in turn."""
 
 
 class Each(Sequence[T], Generic[T]):
@@ -86,14 +89,15 @@ def fit_crf(
     if not task.samples:
         raise Fault(f"labelled photos in {data}", "none", "name a split that has some")
     count = len(task.samples)
-    scales = [min(1.0, side / max(_image(task, i).shape[:2])) for i in range(count)]
+    pair = lru_cache(maxsize=1)(lambda index: load_pair(task.samples[index], task.protocol))
+    scales = [min(1.0, side / max(pair(i)[0].shape[:2])) for i in range(count)]
     for point in points:
         point.scaled(min(scales))
-    classes, matching = _classes(model, task, scales)
+    classes, matching = _classes(model, task, pair, scales)
     found = fit_parameters(
-        Each(count, lambda i: _probs(model, _image(task, i), scales[i])),
-        Each(count, lambda i: torch.from_numpy(_small(_image(task, i), scales[i]))),
-        Each(count, lambda i: _mask(task, i, scales[i])),
+        Each(count, lambda i: _probs(model, pair(i)[0], scales[i])),
+        Each(count, lambda i: torch.from_numpy(_small(pair(i)[0], scales[i]))),
+        Each(count, lambda i: _mask(*pair(i), scales[i])),
         grid, start, progress=progress, classes=classes.tolist(), scales=scales,
     )  # fmt: skip
     content = _content(found, choose(start)) | {
@@ -150,7 +154,7 @@ def _content(found: Fitted, start: Settings) -> dict[str, Any]:
     }
 
 
-def _classes(model: Model, task: Task, scales: Sequence[float]) -> tuple[Classes, str]:
+def _classes(model: Model, task: Task, pair: Pair, scales: Sequence[float]) -> tuple[Classes, str]:
     """The class of each region, and how it was found, on photos as the search sees them."""
     names = task.protocol.classes
     things = [name for name in model.names if name.casefold() != "background"]
@@ -158,39 +162,36 @@ def _classes(model: Model, task: Task, scales: Sequence[float]) -> tuple[Classes
         return by_name(model.names, names), "named"
     confusion = Confusion(len(model.names), len(names))
     for i, scale in enumerate(scales):
-        labels = _probs(model, _image(task, i), scale).argmax(0)
-        confusion.add(labels.numpy(), _mask(task, i, scale).numpy())
+        image, truth = pair(i)
+        confusion.add(_probs(model, image, scale).argmax(0).numpy(), _mask(image, truth, scale).numpy())
     found = assign("majority", confusion.images.sum(0), model.names, names)
     if found is None:
         raise TypeError("majority gives each region a class")
     return found, "majority"
 
 
-def _image(task: Task, index: int) -> Any:
-    return load_pair(task.samples[index], task.protocol)[0]
+def _size(image: Any, scale: float) -> tuple[int, int]:
+    """Height and width of an image at the size of the search."""
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return height, width
 
 
 def _small(image: Any, scale: float) -> Any:
-    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    return np.array(image if scale == 1 else resize(image, height, width))
+    return np.array(image if scale == 1 else resize(image, *_size(image, scale)))
 
 
 def _probs(model: Model, image: Any, scale: float) -> Tensor:
     """(K, h, w) of the photo, at the size of the search."""
-    height, width = _small(image, scale).shape[:2]
     if model.room.WHOLE:
         square = model.look(image).probs
     else:
         square = model.predict(model.square(image)[None])[0]
-    p = resize_probs(square, height, width)
+    p = resize_probs(square, *_size(image, scale))
     return torch.from_numpy(p / p.sum(0, keepdims=True))
 
 
-def _mask(task: Task, index: int, scale: float) -> Tensor:
-    """(h, w) int64, the pixels in the middle of the small ones."""
-    image, truth = load_pair(task.samples[index], task.protocol)
-    height, width = _small(image, scale).shape[:2]
-    rows, columns = (
-        ((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip((height, width), truth.shape, strict=True)
-    )
+def _mask(image: Any, truth: Any, scale: float) -> Tensor:
+    """(h, w) int64, the pixels in the middle of the small ones; the truth may have another size than its image."""
+    size = _size(image, scale)
+    rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(size, truth.shape, strict=True))
     return torch.from_numpy(np.asarray(truth[rows][:, columns], np.int64))

@@ -82,7 +82,8 @@ def fit_parameters(
         groups.setdefault(tuple(getattr(point, name) for name in WIDTHS), []).append(index)
     confusion = torch.zeros(len(points) + 1, count, count, dtype=torch.int64)
     done, total = 0, len(probs) * len(groups)
-    for given, photo, mask, factor in zip(probs, images, masks, factors, strict=True):
+    for index, (given, photo, mask, factor) in enumerate(zip(probs, images, masks, factors, strict=True)):
+        _check_frame(given, mask, len(stands_for), index)
         p, image = check(given, photo)
         unary = log_unary(p, settings)
         confusion[-1] += _confusion(p.flatten(1).argmax(0), mask, stands_for, count)
@@ -144,7 +145,10 @@ def _check_grid(grid: Mapping[str, Sequence[float]]) -> None:
 def _check_images(
     probs: Sequence[Tensor], images: Sequence[Tensor], masks: Sequence[Tensor], stands_for: Tensor, given: bool
 ) -> int:
-    """Number of classes and one more, for labels that stand for none. Fault on what does not fit together."""
+    """Number of classes and one more, for labels that stand for none. Fault on what does not fit together.
+
+    Reads every mask, but the probs of the first image only: those may be made when they are asked for.
+    """
     if not len(probs) == len(images) == len(masks) or not probs:
         got = f"{len(probs)}, {len(images)} and {len(masks)}"
         raise Fault("one image and one mask for each of at least one probs", got, "give three lists of equal length")
@@ -153,10 +157,7 @@ def _check_images(
     if not classes:
         raise Fault(f"a class of each of {labels} labels, -1 for none", f"{stands_for.tolist()}"[:80], "give one each")
     used = False
-    for index, (p, mask) in enumerate(zip(probs, masks, strict=True)):
-        if p.ndim != 3 or len(p) != labels or mask.shape != p.shape[1:] or mask.is_floating_point():
-            got = f"{tuple(p.shape)} and {mask.dtype} {tuple(mask.shape)} at {index}"
-            raise Fault(f"probs ({labels}, H, W) and an integer mask (H, W)", got, "give them one frame")
+    for mask in masks:
         known = mask[mask != VOID]
         used = used or known.numel() > 0
         classes = max(classes, int(known.max()) + 1) if given and known.numel() else classes
@@ -167,3 +168,9 @@ def _check_images(
     if not used:
         raise Fault("a mask with labelled pixels", "only void ones", "label some pixels")
     return classes + 1
+
+
+def _check_frame(p: Tensor, mask: Tensor, labels: int, index: int) -> None:
+    if p.ndim != 3 or len(p) != labels or mask.shape != p.shape[1:] or mask.is_floating_point():
+        got = f"{tuple(p.shape)} and {mask.dtype} {tuple(mask.shape)} at {index}"
+        raise Fault(f"probs ({labels}, H, W) and an integer mask (H, W)", got, "give them one frame")

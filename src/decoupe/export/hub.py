@@ -15,13 +15,11 @@ from decoupe.engine.files import dump_json, write_atomic
 from decoupe.engine.runfolder import Run
 from decoupe.errors import Fault
 from decoupe.export.card import model_card
-from decoupe.hub import PREFIX, fetched
+from decoupe.hub import PREFIX
 from decoupe.methods import ROOMS
 
 if TYPE_CHECKING:
     from decoupe.model import Model
-
-__all__ = ["export_hub", "fetched"]
 
 KEPT = ("room", "config", "spec", "precision", "seed", "versions", "selection", "images_seen", "refined")
 """What of run.json others may know; `health`, `data` and configurations are cleaned further."""

@@ -134,8 +134,7 @@ class ScenePhase(Phase):
         spent = v.kl(q, prior).sum(1).mean() / self._pixels
         terms, logged = {"ELBO": bound}, {"mask": torch.stack(each).mean() / self._pixels, "KL": spent}
         if config.cross:
-            usual = prior or Gaussian(torch.zeros_like(q.mean), torch.zeros_like(q.mean))
-            (one,) = self._drawn(usual, 1, draw)
+            (one,) = self._drawn(prior or v.standard(q), 1, draw)
             found = v.mask_likelihood(scene.draw(scenes.images, maps, one), scenes.labels) * scenes.weights
             logged["mask from image"] = found.mean() / self._pixels
             terms["+cross"] = config.cross * config.mask_weight * logged["mask from image"]
