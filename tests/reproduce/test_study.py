@@ -273,7 +273,7 @@ def test_ctrl_c_stops_in_a_run_and_the_printed_command_goes_on(
                 os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(console, "reporter", Impatient)
-    command = f"reproduce first --data synth:{synth} --images-seen {SEEN} --out study --json scores.json"
+    command = f"reproduce first --data synth:{synth} --images-seen {SEEN} --size 48 --out study --json scores.json"
     assert main(command.split()) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     found = re.fullmatch(r"\^C saved at image (\d+)\. Resume: decoupe (.*)", last)
@@ -286,7 +286,8 @@ def test_ctrl_c_stops_in_a_run_and_the_printed_command_goes_on(
     interrupted = json.loads(Path("scores.json").read_text())
     Path("other").mkdir()
     shutil.copy("study/study.json", "other/study.json")  # the faster precision is measured: it may be another
-    assert main(f"reproduce first --data synth:{synth} --images-seen {SEEN} --out other --json other.json".split()) == 0
+    assert main(command.replace("study", "other").replace("scores.json", "other.json").split()) == 0
+    assert {Run.open(p).info["config"]["size"] for p in runs.iterdir() if not p.is_symlink()} == {48}
     straight = json.loads(Path("other.json").read_text())
     assert [r["metrics"] for r in interrupted["results"]] == [r["metrics"] for r in straight["results"]]
 

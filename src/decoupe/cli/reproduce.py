@@ -50,6 +50,7 @@ def flags(parser: Parser) -> None:
         type=whole("--images-seen", 1),
         help="length of each run (default: the table's, else the preset's of the scale)",
     )
+    add("--size", metavar="PX", type=whole("--size", 16, 4096), help="side of the images (default: the preset's)")
     add(
         "--labelled",
         metavar="N",
@@ -115,7 +116,7 @@ def _reproduce(given: argparse.Namespace) -> dict[str, Any]:
     try:
         return reproduce(
             given.table, given.data, scale=given.scale, out=given.out, seeds=given.seeds,
-            images_seen=given.images_seen, labelled=given.labelled, protocol=given.protocol,
+            images_seen=given.images_seen, size=given.size, labelled=given.labelled, protocol=given.protocol,
             given={name: getattr(given, name) for name in GIVEN if getattr(given, name) is not None},
             command=_again(given), reporter=reporter, counting=console.counting,
         )  # fmt: skip
@@ -127,7 +128,7 @@ def _reproduce(given: argparse.Namespace) -> dict[str, Any]:
 def _again(given: argparse.Namespace) -> str:
     """The command line that does the same once more."""
     words = ["decoupe", "reproduce", given.table, "--data", given.data, "--scale", given.scale]
-    for flag in ("out", "seeds", "images_seen", "labelled", "protocol", *GIVEN, "json"):
+    for flag in ("out", "seeds", "images_seen", "size", "labelled", "protocol", *GIVEN, "json"):
         if (value := getattr(given, flag)) is not None:
             words += [f"--{flag.replace('_', '-')}", str(value)]
     return shlex.join(words)
@@ -153,7 +154,7 @@ def show(content: Mapping[str, Any]) -> None:
 
 REPRODUCE = Verb(
     "reproduce", "a table of a source text: our figure beside theirs",
-    "TABLE --data NAME:PATH [--scale cpu|paper] [--out DIR] [--seeds N] [--images-seen N] [--labelled N] "
-    "[--protocol P] [--photos PATH --tags FILE] [--weights FILE] [--json FILE] | --list",
+    "TABLE --data NAME:PATH [--scale cpu|paper] [--out DIR] [--seeds N] [--images-seen N] [--size PX] "
+    "[--labelled N] [--protocol P] [--photos PATH --tags FILE] [--weights FILE] [--json FILE] | --list",
     flags, run,
 )  # fmt: skip

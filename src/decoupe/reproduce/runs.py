@@ -54,12 +54,14 @@ def _fingerprint(name: str, samples: Sequence[Sample]) -> str:
     return hashlib.sha256(json.dumps([name, rows]).encode()).hexdigest()
 
 
-def folder_name(variant: Variant, scale: str, images: Images, images_seen: int | None, seed: int) -> str:
+def folder_name(
+    variant: Variant, scale: str, images: Images, images_seen: int | None, seed: int, size: int | None = None
+) -> str:
     """`<slug>-<digest>-s<seed>`: the slug says what differs from the preset, the digest stands for everything.
 
     The version counts too: a later one may train otherwise from equal settings.
     """
-    config, base = (dataclasses.asdict(c) for c in (variant.config(scale, images_seen), variant.base(scale)))
+    config, base = (dataclasses.asdict(c) for c in (variant.config(scale, images_seen, size), variant.base(scale)))
     everything = [__version__, variant.room, config, images.digest, images_seen, dict(variant.settings)]
     digest = hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()
     changed = [f"{name}-{config[name]}".lower() for name in config if config[name] != base[name]]
@@ -76,6 +78,8 @@ class Fitting:
     images: Images
     images_seen: int | None
     reporter: Reporter
+    size: int | None = None
+    """Side of the images in pixels; None = that of each variant's preset."""
 
     def run(self, variant: Variant, seed: int) -> Run:
         """The finished run of `variant` with `seed`: found, resumed where it stopped, or fitted anew.
@@ -83,7 +87,7 @@ class Fitting:
         A collapse is a result, not a failure: restarts are the engine's help and would hide the method's own
         robustness, so there are none. Interrupted after Ctrl-C (the run goes on from there next time).
         """
-        path = self.out / "runs" / folder_name(variant, self.scale, self.images, self.images_seen, seed)
+        path = self.out / "runs" / self._folder(variant, seed)
         state = _state(path)
         if state in ("done", "collapsed"):
             return Run.open(path)
@@ -102,12 +106,15 @@ class Fitting:
 
     def finished(self, variant: Variant) -> list[Run]:
         """The runs of `variant` that are in the folder and did not collapse, by seed."""
-        stem = folder_name(variant, self.scale, self.images, self.images_seen, 0).removesuffix("-s0")
+        stem = self._folder(variant, 0).removesuffix("-s0")
         found = [Run.open(path) for path in (self.out / "runs").glob(f"{stem}-s*") if _state(path) == "done"]
         return sorted(found, key=lambda run: int(run.info["seed"]))
 
+    def _folder(self, variant: Variant, seed: int) -> str:
+        return folder_name(variant, self.scale, self.images, self.images_seen, seed, self.size)
+
     def _fit(self, variant: Variant, seed: int, path: Path) -> None:
-        options = variant.all_options(self.scale, self.images_seen)
+        options = variant.all_options(self.scale, self.images_seen, self.size)
         fit(
             variant.room, list(self.images.paths), run=path, seed=seed, preset=variant.presets[self.scale],
             images_seen=self.images_seen, precision=self._precision(), restarts=0, reporter=self.reporter,

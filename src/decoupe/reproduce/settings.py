@@ -15,7 +15,7 @@ def _first(table: Table) -> tuple[Row, Variant] | None:
 
 
 def _config(variant: Variant, fitting: Fitting) -> dict[str, Any]:
-    return dataclasses.asdict(variant.config(fitting.scale, fitting.images_seen))
+    return dataclasses.asdict(variant.config(fitting.scale, fitting.images_seen, fitting.size))
 
 
 def _lasts(variant: Variant, fitting: Fitting) -> tuple[int | None, int | None, int]:

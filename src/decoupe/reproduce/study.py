@@ -94,6 +94,7 @@ def reproduce(
     out: str | Path | None = None,
     seeds: int | None = None,
     images_seen: int | None = None,
+    size: int | None = None,
     labelled: int | None = None,
     protocol: str | None = None,
     given: Mapping[str, Any] | None = None,
@@ -110,6 +111,7 @@ def reproduce(
         out: the study's folder (default runs/reproduce/<scale>); tables in one folder share their runs.
         seeds: runs of each variant; None = as many as each row of the table has.
         images_seen: length of each run; None = that of the scale's preset.
+        size: side of the images in pixels; None = that of the scale's preset.
         labelled: images that get a label, in tables of nearest neighbours; None = the table's own number.
         protocol: a name of `PROTOCOLS`; None = the table's, else the layout's.
         given: {"photos", "tags", "weights"} for tables of rooms that learn from tags: other photos to train on, their
@@ -135,9 +137,12 @@ def reproduce(
         raise UsageFault(f"--labelled with {with_labels}", chosen.name, "leave it out: no image gets a label there")
     _check_given(chosen, given or {})
     folder = Path(out) if out is not None else Path("runs/reproduce") / scale
-    words = command or _command(chosen.name, data, scale, out, seeds, images_seen, labelled)
+    words = command or _command(
+        chosen.name, data,
+        scale=scale, out=out, seeds=seeds, images_seen=images_seen, size=size, labelled=labelled,
+    )  # fmt: skip
     dataset, task = open_dataset(data), open_task(data, protocol or chosen.protocol, None)
-    fitting = Fitting(folder, scale, training_images(dataset), images_seen, reporter or Silent())
+    fitting = Fitting(folder, scale, training_images(dataset), images_seen, reporter or Silent(), size)
     context = Context(
         chosen,
         chosen.rows[0],
@@ -175,9 +180,9 @@ def _check_given(table: Table, given: Mapping[str, Any]) -> None:
         raise UsageFault("--tags FILE with --photos", "none", "give the tags of these photos")
 
 
-def _command(table: str, data: str, scale: str, out: Any, seeds: Any, images_seen: Any, labelled: Any) -> str:
-    given = {"--scale": scale, "--out": out, "--seeds": seeds, "--images-seen": images_seen, "--labelled": labelled}
-    parts = [part for flag, value in given.items() if value is not None for part in (flag, str(value))]
+def _command(table: str, data: str, **given: Any) -> str:
+    flags = {f"--{name.replace('_', '-')}": value for name, value in given.items() if value is not None}
+    parts = [part for flag, value in flags.items() for part in (flag, str(value))]
     return shlex.join(["decoupe", "reproduce", table, "--data", data, *parts])
 
 

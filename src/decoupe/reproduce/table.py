@@ -49,17 +49,17 @@ class Variant:
         name = self.presets[scale]
         return ROOMS[self.room].config()() if name is None else ROOMS[self.room].presets()[name]
 
-    def all_options(self, scale: str, images_seen: int | None) -> dict[str, Any]:
-        """Every option on top of the preset, for a run of `images_seen` images (None: the preset's own length)."""
+    def all_options(self, scale: str, images_seen: int | None, size: int | None = None) -> dict[str, Any]:
+        """Every option on top of the preset, for a run of `images_seen` images of `size` px (None: the preset's)."""
         options = dict(self.options)
         if self.derived is not None:
             base = self.base(scale)
             options |= self.derived(scale, base, images_seen or int(base.train_images))
-        return options
+        return options if size is None else options | {"size": size}
 
-    def config(self, scale: str, images_seen: int | None = None) -> Any:
+    def config(self, scale: str, images_seen: int | None = None, size: int | None = None) -> Any:
         """The room's full Config. Fault on an option that the room does not have."""
-        given = dataclasses.asdict(self.base(scale)) | self.all_options(scale, images_seen)
+        given = dataclasses.asdict(self.base(scale)) | self.all_options(scale, images_seen, size)
         return read_config(ROOMS[self.room].config(), given, f"the options of {self.room}")
 
 

@@ -26,17 +26,21 @@ def _codes(shape: Shape, n: int = 3) -> torch.Tensor:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=["plain", "group", "residual", "flat"])
 @pytest.mark.parametrize("training", [True, False])
-def test_decoders_side_by_side_equal_decoders_one_by_one(shape: Shape, training: bool) -> None:
-    """Images and gradients, in fp64; and what one decoder does changes nothing in another."""
+@pytest.mark.parametrize("way", ["side_by_side", "in_turn"])
+def test_decoders_together_equal_decoders_by_themselves(shape: Shape, training: bool, way: str) -> None:
+    """Images, statistics and gradients of fp64 networks; and what one decoder does changes nothing in another."""
     torch.manual_seed(0)
     together = Decoders(shape, 3).train(training)
     alone = [together.alone(i).double() for i in range(3)]
     together.double()
     codes = _codes(shape).double()
-    made = together.last(together.body(together.first(codes))).unflatten(1, (3, -1))
-    apart = torch.stack([one.last(one.body(one.first(codes))) for one in alone], 1)
+    made = getattr(together, way)(codes)
+    apart = torch.stack([one(codes)[:, 0] for one in alone], 1)
     assert made.shape == (3, 3, 4, shape.size, shape.size)
     assert torch.allclose(made, apart, atol=1e-12)
+    for key, statistic in together.named_buffers():
+        if statistic.ndim:
+            assert torch.allclose(statistic, torch.cat([dict(one.named_buffers())[key] for one in alone])), key
     made[:, 1].square().sum().backward()
     apart[:, 1].square().sum().backward()
     own = dict(alone[1].named_parameters())

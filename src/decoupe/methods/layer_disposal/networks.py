@@ -1,6 +1,7 @@
 """The networks of Figure 3-1: encoder E, the K + 1 decoders, discriminator D; and the classifiers of section 3.2.1.
 
-The decoders have weights of their own but equal shapes, so that they run side by side as grouped convolutions.
+The decoders have weights of their own but equal shapes: on a GPU they run side by side as grouped convolutions, on a
+CPU, whose caches that would overflow, one after the other.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from decoupe.compositing import Stack
 from decoupe.methods.layer_disposal.losses import keep_probs, keeping
@@ -92,8 +94,12 @@ class _Up(nn.Module):
         """(B, groups inputs, h, w) -> (B, groups outputs, 2h, 2w)."""
         if self.skip is None:
             return F.relu(self.body(x))
-        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        return F.relu(self.skip(x) + self.body(x))
+        return F.relu(_doubled(self.skip(x)) + self.body(_doubled(x)))
+
+
+def _doubled(x: Tensor) -> Tensor:
+    """(B, N, h, w) -> (B, N, 2h, 2w), every pixel four times."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 class _Last(nn.ConvTranspose2d):
@@ -139,12 +145,27 @@ class Decoders(nn.Module):
         )  # fmt: skip
         self.last = _Last(groups * width, groups * shape.outputs, 4, 2, 1, groups=groups)
         initialise(self)
+        with torch.device("meta"):
+            self._one: tuple[Decoders, ...] = (
+                (Decoders(shape, 1),) if groups > 1 else ()
+            )  # in a tuple: it has no weights to register
 
     def forward(self, codes: Tensor) -> Tensor:
-        """All decoders at once."""
+        """All decoders, in the way that is faster on the device."""
+        return self.side_by_side(codes) if codes.is_cuda or not self._one else self.in_turn(codes)
+
+    def side_by_side(self, codes: Tensor) -> Tensor:
+        """All decoders at once, as grouped convolutions."""
         made: Tensor = self.last(self.body(self.first(codes)))
         planes = made.float().contiguous()  # a layer's channels lie together
         return planes.view(made.shape[0], self.groups, -1, *made.shape[2:])
+
+    def in_turn(self, codes: Tensor) -> Tensor:
+        """One decoder after the other, each with its share of the weights: the same result."""
+        one, tensors = self._one[0].train(self.training), [*self.named_parameters(), *self.named_buffers()]
+        shares = {key: tensor.chunk(self.groups, self._axis(key)) for key, tensor in tensors if tensor.ndim}
+        each = ({key: share[index] for key, share in shares.items()} for index in range(self.groups))
+        return torch.cat([functional_call(one, share, (codes,)) for share in each], 1)
 
     def alone(self, index: int) -> Decoders:
         """A copy of one of the decoders, which runs by itself."""
