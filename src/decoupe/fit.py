@@ -305,7 +305,7 @@ def finish(run: Run, loop: Loop, reporter: Reporter, trouble: str | None) -> str
 
     room: Room = loop.room
     candidates = run.candidates()
-    chosen = selection.choose(candidates) if trouble is None else None
+    chosen = selection.choose(candidates, room.REACH) if trouble is None else None
     spare = selection.stand_in(candidates, {s.name for s in room.stages() if s.spare}, chosen, trouble)
     if spare is not None:
         chosen, trouble = spare[0], None

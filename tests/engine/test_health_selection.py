@@ -129,6 +129,7 @@ def test_choose_takes_the_latest_healthy_within_one_error_of_the_best() -> None:
     assert picked(rows) == 3
     assert picked([make(1, 0.5, error=0.0), make(2, 0.4999)]) == 1
     assert picked(rows[1:2]) is None
+    assert choose(rows, 2.0) is rows[4], "two errors of the best reach further"
 
 
 def test_an_earlier_stage_stands_in_for_what_ends_badly() -> None:

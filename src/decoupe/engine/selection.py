@@ -25,18 +25,18 @@ def flip_agreement(segment: Callable[[Tensor], Tensor], images: Tensor) -> Tenso
     return soft_iou(segment(images), mirrored).mean(1)
 
 
-def choose(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The latest healthy candidate within one standard error of the best score; None if there is none.
+def choose(candidates: Sequence[Candidate], reach: float = 1.0) -> Candidate | None:
+    """The latest healthy candidate within `reach` standard errors of the best score; None if there is none.
 
-    The rule of Breiman et al. (1984): differences smaller than the error of the score itself decide nothing, and what
-    was trained longer is preferred. Settled candidates come first: see `Stage.settles`.
+    The rule of Breiman et al. (1984), there with 1: differences smaller than the error of the score itself decide
+    nothing, and what was trained longer is preferred. Settled candidates come first: see `Stage.settles`.
     """
     scored = [(c.score, c) for c in candidates if c.healthy and c.score is not None]
     scored = [(score, c) for score, c in scored if c.settled] or scored
     if not scored:
         return None
     best, leader = max(scored, key=lambda pair: pair[0])
-    return max((c for score, c in scored if score >= best - leader.error), key=lambda c: c.images)
+    return max((c for score, c in scored if score >= best - reach * leader.error), key=lambda c: c.images)
 
 
 def stand_in(

@@ -199,6 +199,9 @@ class Room(nn.Module, ABC):
     DOUBTFUL: ClassVar[tuple[float, str] | None] = (0.8, "the masks change with a mere mirroring of the photo")
     """Mean `score` below which a run is looked at with suspicion, and why; None where it compares snapshots only."""
 
+    REACH: ClassVar[float] = 1.0
+    """Standard errors of the best `score` within which the latest snapshot is taken."""
+
     WHOLE: ClassVar[bool] = False
     """Whether it sees a photo at its own size, by `look`, instead of a square of it."""
 

@@ -26,6 +26,7 @@ class Independence(Room):
     """See the module's docstring. Region 0 is the background, region 1 the object: by construction, never by labels."""
 
     NAME: ClassVar[str] = "independence"
+    REACH: ClassVar[float] = 2.0  # a later round is finer, and finer outlines agree a little less
     config: Config
     weights: Tensor
     round: Tensor
