@@ -33,11 +33,22 @@ def warp(layer: Tensor, scale: Tensor, shift: Tensor, flip: Tensor, padding: str
     first. `padding`: "zeros" (nothing beyond the border), "reflection" or "border". Bilinear; a scale of 1, a shift of
     0 and no flip give the input back.
     """
+    return sampled(layer, places(layer, scale, shift, flip), padding)
+
+
+def places(layer: Tensor, scale: Tensor, shift: Tensor, flip: Tensor) -> Tensor:
+    """(B, H, W, 2): where each pixel of a `warp` comes from, (x, y) in half image sides from the centre."""
     sign = torch.where(flip, -1.0, 1.0) / scale
-    theta = torch.zeros(layer.shape[0], 2, 3, device=layer.device)
-    theta[:, 0, 0], theta[:, 1, 1] = sign, 1 / scale
-    theta[:, 0, 2], theta[:, 1, 2] = -shift[:, 0] * sign, -shift[:, 1] / scale
-    grid = F.affine_grid(theta, list(layer.shape), align_corners=False)
+    across, down = ((torch.arange(n, device=layer.device) * 2 + 1) / n - 1 for n in (layer.shape[3], layer.shape[2]))
+    x = across * sign[:, None] - (shift[:, 0] * sign)[:, None]
+    y = down / scale[:, None] - (shift[:, 1] / scale)[:, None]
+    grid = layer.new_empty(len(layer), len(down), len(across), 2, dtype=x.dtype)
+    grid[..., 0], grid[..., 1] = x[:, None], y[:, :, None]
+    return grid
+
+
+def sampled(layer: Tensor, grid: Tensor, padding: str) -> Tensor:
+    """(B, C, H, W) at `places`, bilinear."""
     return F.grid_sample(layer, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 

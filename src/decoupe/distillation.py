@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from decoupe.compositing import alpha_over, warp
+from decoupe.compositing import alpha_over, places, sampled
 from decoupe.engine.selection import soft_iou
 from decoupe.errors import Fault
 from decoupe.methods.room import Batch, Draw, Phase, TrainingData, to_unit
@@ -205,7 +205,8 @@ def _moved(photos: Tensor, target: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
     """Photos and their maps enlarged or reduced, shifted and mirrored alike, with reflected borders."""
     scale = draw.uniform(low=-0.25, high=0.35).exp()
     shift, flip = draw.uniform(2, low=-0.25, high=0.25), draw.uniform() < 0.5
-    return warp(photos, scale, shift, flip, "reflection"), warp(target, scale, shift, flip, "reflection")
+    grid = places(photos, scale, shift, flip)
+    return sampled(photos, grid, "reflection"), sampled(target, grid, "reflection")
 
 
 def _on_patches(photos: Tensor, target: Tensor, ground: int, below: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,16 +17,18 @@ def view(images: Tensor, draw: Draw, zoom: float) -> Tensor:
     return warp(images, scale, shift, draw.uniform() < 0.5, "reflection")
 
 
-def _contrast(images: Tensor, about: Tensor, factor: Tensor) -> Tensor:
-    return (images - about) * factor[:, None, None, None] + about
-
-
 def colour_jitter(images: Tensor, draw: Draw, strength: float) -> Tensor:
-    """Random brightness (+- strength), saturation and contrast (factor 1 +- strength) for any number of bands."""
-    brightness = draw.uniform(low=-strength, high=strength)
-    x = images + brightness[:, None, None, None]
-    x = _contrast(x, x.mean(1, keepdim=True), draw.uniform(low=1 - strength, high=1 + strength))
-    return _contrast(x, x.mean((1, 2, 3), keepdim=True), draw.uniform(low=1 - strength, high=1 + strength))
+    """Random brightness (+- strength), saturation and contrast (factor 1 +- strength) for any number of bands.
+
+    With brightness b, saturation s and contrast c, the grey g of a pixel and the grey m of its image:
+    first x' = (x - g) s + g + b, then (x' - m - b) c + m + b, here in one pass.
+    """
+    brightness = draw.uniform(low=-strength, high=strength)[:, None, None, None]
+    saturation, contrast = (draw.uniform(low=1 - strength, high=1 + strength)[:, None, None, None] for _ in range(2))
+    grey = images.mean(1, keepdim=True)
+    whole = grey.mean((2, 3), keepdim=True)
+    same = grey * (contrast * (1 - saturation)) + (brightness + whole * (1 - contrast))
+    return torch.addcmul(same, images, saturation * contrast)
 
 
 def translate(images: Tensor, draw: Draw, share: float = 1 / 8) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from decoupe import bench as package
@@ -17,7 +17,7 @@ from decoupe.cli import bench as verb
 from decoupe.cli import main
 from decoupe.errors import UsageFault
 from decoupe.methods.redraw.config import PRESETS, Config
-from decoupe.nn.instance import normalise
+from decoupe.nn.instance import InstanceNorm2d, normalise
 from tests.tiny import TINY
 
 
@@ -66,22 +66,59 @@ def test_medians_take_turns_and_leave_out_the_first() -> None:
         ("aten::_foreach_add_", False), ("aten::sqrt", False), ("aten::to", False), ("Optimizer.step#Adam.step", False),
     ],
 )  # fmt: skip
-def test_what_counts_as_a_network_s_own(name: str, own: bool) -> None:
+def test_what_counts_as_a_kernel(name: str, own: bool) -> None:
     assert bool(steps.KERNELS.search(name)) is own
 
 
-def test_what_a_network_s_kernel_calls_is_its_own_too() -> None:
-    """ReLU calls clamp_min, instance normalisation multiplies and sums; alone these are a loss or a step."""
-    x, one = torch.rand(2, 3, 8, 8, requires_grad=True), torch.ones(1, 3)
+class Pair(nn.Module):
+    """A network within a room, and what a room does outside its networks."""
 
-    def counted(do: Callable[[], Tensor]) -> set[str]:
-        with profile(activities=[ProfilerActivity.CPU]) as found:
-            do().sum().backward()
-        return {event.name for event in found.events() or () if steps.of_network(event)}
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Conv2d(3, 4, 1)
+        self.network = nn.Sequential(self.inner, Doubled())
 
-    assert "aten::clamp_min" in counted(lambda: x.relu())
-    assert {"aten::mul", "aten::sum", "aten::addcmul"} <= counted(lambda: normalise(x, one, one))
-    assert counted(lambda: x.clamp_min(0.5) * x + (x * x)) == set()
+
+class Doubled(nn.Module):
+    """Sums, copies, and an activation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Twice the activation."""
+        y = x.clone().relu()
+        return y + y
+
+
+def counted(room: nn.Module, do: Callable[[], Tensor]) -> list[str]:
+    """Names of the operators that count as networks' own while the sum of what is done is derived."""
+    with steps.marked(room), profile(activities=[ProfilerActivity.CPU]) as found:
+        do().sum().backward()  # type: ignore[no-untyped-call]
+    return [event.name for event in steps.of_networks(found.events() or ())]
+
+
+def test_what_runs_in_a_network_counts_and_so_do_its_derivatives() -> None:
+    room, x = Pair(), torch.rand(2, 3, 8, 8, requires_grad=True)
+    names = counted(room, lambda: room.network(x))
+    assert {"aten::relu", "aten::clamp_min", "aten::add"} <= set(names)  # ReLU calls clamp_min
+    assert {"aten::convolution_backward", "aten::threshold_backward"} <= set(names)
+    assert not {"aten::clone", "CloneBackward0", "SumBackward0", "aten::expand", steps.MARK} & set(names)
+
+
+def test_what_runs_outside_the_networks_does_not_count() -> None:
+    """Not even a convolution, a normalisation or an activation: losses and changed photos have these too."""
+    room, x = Pair(), torch.rand(2, 3, 8, 8, requires_grad=True)
+    one = torch.ones(1, 3)
+    assert counted(room, lambda: normalise(x, one, one) + nn.functional.conv2d(x, torch.ones(3, 3, 1, 1)).relu()) == []
+    both = counted(room, lambda: room.network((x * 2).sigmoid()).square())
+    assert not {"aten::sigmoid", "aten::sigmoid_backward", "aten::pow", "PowBackward0"} & set(both)
+    assert "aten::convolution_backward" in both
+    room.network(x)  # no range is left open, no hook is left
+    assert counted(nn.Module(), lambda: room.network(x)) == []
+
+
+def test_copies_within_a_kernel_are_the_kernel_s() -> None:
+    """Instance normalisation multiplies, sums and converts."""
+    room, x = nn.Sequential(InstanceNorm2d(3)), torch.rand(2, 3, 8, 8, requires_grad=True)
+    assert {"aten::mul", "aten::sum", "aten::addcmul"} <= set(counted(room, lambda: room[0](x)))
 
 
 def test_rooms_without_steps_say_so_and_unknown_names_are_refused(small: None) -> None:

@@ -1,8 +1,8 @@
 """The training step of a room: the loop of `fit` itself on built-in photos, timed and then profiled.
 
-The bound of a step is what its networks compute: the share that their kernels (convolutions, matrix products, their
-normalisation, pooling, activation, resizing, and the derivatives of these) have in the time of the steps. The rest
-is optimisers, random numbers, losses, conversions, and Python.
+The bound of a step is what its networks compute: the share that operators within their forward passes, and the
+derivatives of these, have in the time of the steps. Conversions and copies that no kernel asks for do not count, nor
+does anything outside the networks: optimisers, random numbers, changes of photos, losses, and Python.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+from torch import nn
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from decoupe.data import prepare
 from decoupe.data.synthetic import write
@@ -29,12 +32,20 @@ from decoupe.methods.config import read_config
 from decoupe.methods.room import Stage
 from decoupe.model import build_room
 
-PHOTOS = 64
+PHOTOS, SIDE = 64, 64
+"""Photos, and their side in pixels: a room that wants larger ones enlarges them, which changes nothing in its step."""
 KERNELS = re.compile(
     r"^(aten|mkldnn|cudnn|c10d)::.*(conv|mm|linear|matmul|norm|pool|upsample|interpolate|grid_sampler|relu|threshold|"
     r"elu|sigmoid|tanh|softmax|softplus|attention|pad)|^_Normalise(Backward)?$"
 )
-"""Names of operators that count, with all that they call, as a network's own; the last is `nn.instance`."""
+"""Operators whose own copies count with them; the last is `nn.instance`."""
+COPIES = frozenset(
+    {"aten::to", "aten::_to_copy", "aten::copy_", "aten::contiguous", "aten::clone"}
+    | {"ToCopyBackward0", "CloneBackward0"}
+)
+"""Operators that compute nothing."""
+MARK = "decoupe: network"
+ENGINE = "autograd::engine::evaluate_function"
 
 
 class Timed(Loop):
@@ -83,24 +94,77 @@ class Timed(Loop):
         """Share of the networks' kernels in the time of the steps, and the operators that take most of it."""
         cuda = self.device.type == "cuda"
         kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
-        with profile(activities=kinds) as found:
+        with marked(self.room), profile(activities=kinds) as found:
             start = time.perf_counter()
             self._steps(stage, self.rounds)
             whole = 1e6 * (time.perf_counter() - start)
         own = "self_device_time_total" if cuda else "self_cpu_time_total"
         spent = {event.key: float(getattr(event, own)) for event in found.key_averages()}
-        network = sum(float(getattr(event, own)) for event in found.events() or () if of_network(event))
+        network = sum(float(getattr(event, own)) for event in of_networks(found.events() or ()))
         most = sorted(spent, key=lambda name: -spent[name])[:8]
         return min(1.0, network / whole), {name: round(spent[name] / whole, 3) for name in most}
 
 
-def of_network(event: Any) -> bool:
-    """Whether a profiled event is one of `KERNELS`, or was called by one."""
+@contextmanager
+def marked(room: nn.Module) -> Iterator[None]:
+    """Inside, the forward passes of all modules in `room` are ranges `MARK` of a profile, the outermost alone."""
+    depth, open_range = 0, record_function(MARK)
+
+    def enter(*_: Any) -> None:
+        nonlocal depth, open_range
+        depth += 1
+        if depth == 1:
+            open_range = record_function(MARK)
+            open_range.__enter__()  # type: ignore[no-untyped-call]
+
+    def leave(*_: Any) -> None:
+        nonlocal depth
+        depth -= 1
+        if not depth:
+            open_range.__exit__(None, None, None)
+
+    inner = [module for module in room.modules() if module is not room]
+    hooks = [module.register_forward_pre_hook(enter) for module in inner]
+    hooks += [module.register_forward_hook(leave) for module in inner]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def of_networks(events: Iterable[Any]) -> list[Any]:
+    """The profiled events of `marked` forward passes and of their derivatives, without copies that no kernel made.
+
+    A derivative has the sequence number of the operator that it belongs to: the last one that began with that number,
+    since operators that need no derivative show the number of the next one that does.
+    """
+    ordered = sorted(events, key=lambda event: float(event.time_range.start))
+    chains = [_chain(event) for event in ordered]
+    made = {event.sequence_nr: chain for event, chain in zip(ordered, chains, strict=True) if _forward(event, chain)}
+    found = []
+    for event, chain in zip(ordered, chains, strict=True):
+        place = next((i for i, one in enumerate(chain) if one.name.startswith(ENGINE)), None)
+        origin = chain if place is None else made.get(chain[place].sequence_nr, [])
+        if not any(one.name == MARK for one in origin) or event.name == MARK:
+            continue
+        names = [one.name for one in (chain if place is None else chain[:place])]
+        if any(KERNELS.search(name) for name in names) or COPIES.isdisjoint(names):
+            found.append(event)
+    return found
+
+
+def _chain(event: Any) -> list[Any]:
+    """An event, what called it, and so on."""
+    found = []
     while event is not None:
-        if KERNELS.search(event.name):
-            return True
+        found.append(event)
         event = event.cpu_parent
-    return False
+    return found
+
+
+def _forward(event: Any, chain: Sequence[Any]) -> bool:
+    return event.sequence_nr >= 0 and not any(one.name.startswith(ENGINE) for one in chain)
 
 
 def peak(device: torch.device) -> float:
@@ -120,7 +184,7 @@ def room(name: str, folder: Path, rounds: int, preset: str | None = None) -> lis
     given = dataclasses.asdict(presets[preset] if preset is not None else entry.config()())
     size = int(given.get("size", 64))
     photos = folder / "photos"
-    write(photos, "objects", PHOTOS, size=max(64, size), seed=0)
+    write(photos, "objects", PHOTOS, size=SIDE, seed=0)
     config = entry.complete(read_config(entry.config(), given | _more(name, photos, folder, size), "the settings"))
     settings: dict[str, Any] = {"images": str(photos / "images"), "seed": 0}
     settings |= dict.fromkeys(("boxes", "backgrounds", "split", "max_pixels", "tags"))

@@ -27,7 +27,7 @@ class Average:
         """mean <- d mean + (1 - d) live, with d = min(decay, (1 + n) / (10 + n)) after n updates."""
         if self._mean:
             decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
-            torch._foreach_lerp_(list(self._mean.values()), [t.detach() for t in self._live.values()], 1 - decay)
+            torch._foreach_lerp_(list(self._mean.values()), list(self._live.values()), 1 - decay)
         self.steps += 1
 
     @contextlib.contextmanager

@@ -67,6 +67,7 @@ class Keeper:
         self._clock, self._signal, self._stop = started, 0, False
         self._average = Average(room, (), 0.0)
         self._setup: list[tuple[Phase, Any, Any]] = []
+        self._switches: list[list[tuple[Tensor, bool]]] = []
         self._finite = torch.tensor(True, device=device)
         self._areas: Sequence[float] | None = None
 

@@ -42,10 +42,11 @@ class Loop(Keeper):
         while target.progress(counters) < 1 and not self._stalled(stage) and not self._stop:
             batch = self._draw(target.progress(counters))
             scalars: dict[str, Tensor] = {}
-            for phase, module, optimiser in self._setup:
+            for (phase, module, optimiser), switches in zip(self._setup, self._switches, strict=True):
                 if counters.step % phase.every:
                     continue
-                self._only(phase)
+                for parameter, trained in switches:
+                    parameter.requires_grad_(trained)
                 for group in optimiser.param_groups:
                     group["lr"] = group["initial_lr"] * phase.rate(batch.progress)
                 loss, logged = module(batch)
@@ -119,13 +120,14 @@ class Loop(Keeper):
         self._keep_taught()
         stage = self.room.stages()[counters.stage]
         self._average = Average(self.room, stage.averaged, stage.decay)
-        self._setup = []
+        self._setup, self._switches = [], []
         for phase in stage.phases:
             self._only(phase)
             optimiser = phase.optimiser()
             for group in optimiser.param_groups:
                 group["initial_lr"] = group["lr"]
             self._setup.append((phase, *self._fabric.setup(phase, optimiser)))
+            self._switches.append([(parameter, parameter.requires_grad) for parameter in self.room.parameters()])
         if counters.step and restored is not None:
             checkpoint.restore(self._optimisers(), self._average, *restored)
         self._tick()

@@ -89,7 +89,8 @@ def gaussian_likelihood(mean: Tensor, images: Tensor, log_scale: Tensor) -> Tens
     """(B, C, H, W), the images in [-1, 1], and (C,) logarithms of the standard deviations -> (B,)."""
     log_scale = _wide(log_scale)[:, None, None]
     error = (images - _wide(mean)) * (-log_scale).exp()
-    return (-0.5 * (error.square() + math.log(2 * math.pi)) - log_scale).flatten(1).sum(1)
+    level = (log_scale + 0.5 * math.log(2 * math.pi)).sum() * (error.shape[2] * error.shape[3])
+    return -0.5 * error.square().flatten(1).sum(1) - level
 
 
 # log p(i | z), the logistic distribution integrated over each of the 256 levels (Salimans et al. 2017, eq. 2)

@@ -34,7 +34,7 @@ class DataSpec:
 def to_unit(images: Any, device: torch.device | str = "cpu") -> Tensor:
     """uint8 (B, C, H, W) in 0..255 -> float32 in [-1, 1], channels last."""
     tensor = torch.from_numpy(np.ascontiguousarray(images)).to(device)
-    return tensor.to(memory_format=torch.channels_last).float().div_(127.5).sub_(1)
+    return tensor.to(torch.float32, memory_format=torch.channels_last).div_(127.5).sub_(1)
 
 
 class Source(Protocol):

@@ -98,7 +98,8 @@ class UNet(nn.Module):
         for up in self.up:
             h = up(h, levels.pop())
         if not self.deconvolution:
-            h = torch.cat([F.interpolate(h, scale_factor=2, mode="bilinear", align_corners=False), x], 1)
+            h = F.interpolate(h, scale_factor=2, mode="bilinear", align_corners=False)
+            h = torch.cat([h, x.to(h.dtype)], 1)  # joined in float32, all of it would be copied twice
         logits: Tensor = self.last(h)
         if self.coarse > 1:
             logits = F.interpolate(F.avg_pool2d(logits, self.coarse), scale_factor=self.coarse, mode="bilinear")

@@ -16,6 +16,7 @@ from decoupe.methods.trunks import Trunk
 from decoupe.nn.attention import MaskedAttention
 from decoupe.nn.masked_conv import MaskedConv2d, Ordering
 from decoupe.nn.norm import normalise
+from decoupe.nn.padding import ReplicatedConv2d
 
 
 class PixelNorm(nn.Module):
@@ -71,7 +72,7 @@ class ConvStem(nn.Module):
         for _ in range(max(1, int(math.log2(stride)))):
             step = 2 if stride > 1 else 1
             layers += [
-                nn.Conv2d(now, width, 3, step, 1, bias=False, padding_mode="replicate"),
+                ReplicatedConv2d(now, width, 3, step, 1),
                 norm_of(norm, width),
                 nn.ReLU(),
             ]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from decoupe.methods.iic.config import Config
 from decoupe.methods.trunks import Trunk
 from decoupe.nn.norm import BatchNorm2d
+from decoupe.nn.padding import ReplicatedConv2d
 
 WIDTHS = (1, 2, 4, 4, 8, 8)
 """Channels in units of the width: 64, 128, 256, 256, 512, 512."""
@@ -27,7 +28,10 @@ class Vgg(Trunk):
         convolutions = () if config.features else zip(WIDTHS, DILATIONS, strict=True)
         for index, (factor, dilation) in enumerate(convolutions):
             wide = width * factor
-            conv = nn.Conv2d(now, wide, 3, 1, dilation, dilation, bias=False, padding_mode=config.padding)
+            if config.padding == "replicate":
+                conv: nn.Conv2d = ReplicatedConv2d(now, wide, 3, 1, dilation, dilation)
+            else:
+                conv = nn.Conv2d(now, wide, 3, 1, dilation, dilation, bias=False)
             layers += [conv, BatchNorm2d(wide), nn.ReLU()]
             if index % 2 and index // 2 < halvings:
                 layers.append(nn.MaxPool2d(2, 2))

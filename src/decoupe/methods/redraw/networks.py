@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from decoupe.nn.instance import ConditionalInstanceNorm2d, InstanceNorm2d
+from decoupe.nn.padding import Reflect
 from decoupe.nn.spectral import SpectralConv2d, SpectralLinear
 from decoupe.snapping import reduce_to as reduce_to
 
@@ -24,15 +25,6 @@ def orthogonal(network: nn.Module) -> None:
             nn.init.orthogonal_(module.weight, GAIN)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-class Reflect(nn.Module):
-    """Reflection of 3 pixels at every border (`nn.ReflectionPad2d`, several times slower on channels-last maps)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H + 6, W + 6)."""
-        x = torch.cat([x[:, :, 1:4].flip(2), x, x[:, :, -4:-1].flip(2)], 2)
-        return torch.cat([x[:, :, :, 1:4].flip(3), x, x[:, :, :, -4:-1].flip(3)], 3)
 
 
 def _conv_norm(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -65,13 +57,13 @@ class MaskNetwork(nn.Module):
         super().__init__()
         self.coarse = coarse
         self.stem = nn.Sequential(
-            Reflect(), nn.Conv2d(channels, width, 7, bias=False), InstanceNorm2d(width), nn.ReLU()
+            Reflect(3), nn.Conv2d(channels, width, 7, bias=False), InstanceNorm2d(width), nn.ReLU()
         )
         self.down = nn.Sequential(_conv_norm(width, 2 * width, 2), _conv_norm(2 * width, 4 * width, 2))
         self.blocks = nn.Sequential(*(_Residual(4 * width) for _ in range(3)))
         self.pyramid = nn.ModuleList(nn.Conv2d(4 * width, 1, 1) for _ in self.BINS)
         self.up = nn.ModuleList((_conv_norm(4 * width + len(self.BINS), 2 * width), _conv_norm(2 * width, width)))
-        self.last = nn.Sequential(Reflect(), nn.Conv2d(width, 1 if k == 2 else k, 7))
+        self.last = nn.Sequential(Reflect(3), nn.Conv2d(width, 1 if k == 2 else k, 7))
         orthogonal(self)
 
     def features(self, images: Tensor) -> Tensor:

@@ -197,7 +197,7 @@ class ScenePhase(Phase):
             return frozen(module, flat) if stopped else module(flat)
 
         def many(x: Tensor) -> Tensor:
-            return x.repeat(samples, *(1 for _ in x.shape[1:]))
+            return x if samples == 1 else x.repeat(samples, *(1 for _ in x.shape[1:]))
 
         found = Terms()
         if "image" in parts:
