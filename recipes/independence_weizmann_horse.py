@@ -2,9 +2,9 @@
 
 command    python recipes/independence_weizmann_horse.py FOLDER BACKGROUNDS [--seed S] [--size PX]
 hardware   2-core x86-64 CPU, no GPU
-time       11 to 13 minutes (three seeds; one thread each on a busy machine)
+time       11 to 13 minutes (three seeds; one thread each on a busy machine); 128 px: 32 minutes
 score      object IoU of `selected`, see src/decoupe/methods/independence/README.md
-date       2026-11-21
+date       2026-11-22
 """
 
 from __future__ import annotations

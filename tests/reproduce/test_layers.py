@@ -41,6 +41,6 @@ def test_the_settings_are_those_of_the_text() -> None:
     assert config("layers-identical-init", "Identical Init").initial == "identical"
     assert layers_rows.EPOCHS["paper"] == 150 and layers_rows.RATE["paper"] == 2e-5
     shares = [row.measure.keywords["share"] for row in TABLES["layers-label-fractions"].rows]  # type: ignore[attr-defined]
-    assert shares == [share for share in layers.FRACTIONS for _ in range(2)]
+    assert shares == [share for share in layers.FRACTIONS for _ in range(3)]
     same = dataclasses.asdict(config("layers-table-4.1", "Disposal")) | {"keep_prob": 1.0}
     assert dataclasses.asdict(config("layers-no-disposal", "Autoencoder")) == same

@@ -27,6 +27,7 @@ def _variant(**options: Any) -> tuple[Variant, ...]:
 
 
 ORIGINAL, ALWAYS, IDENTICAL = _variant(), _variant(keep_prob=1.0), _variant(initial="identical")
+REBUILT = _variant(photo_weight=10.0)
 
 
 def _measure(context: Context, kind: str, labels: bool, **given: Any) -> Rows:
@@ -105,7 +106,7 @@ NO_DISPOSAL = Table(
 )
 
 
-def _at(share: float) -> tuple[Row, Row]:
+def _at(share: float) -> tuple[Row, ...]:
     words = f"{share:.0%}"
     whole = share == 1
     return (
@@ -113,6 +114,8 @@ def _at(share: float) -> tuple[Row, Row]:
              fresh=True, share=share),
         _row(f"Finetune, {words}", f"tuned {words}", FINETUNE.text if whole else {}, "tuned", True,
              fresh=False, share=share),
+        _row(f"Photos Rebuilt + Finetune, {words}", f"rebuilt {words}", {}, "tuned", True, REBUILT,
+             "beyond the text: --photo-weight", fresh=False, share=share),
     )  # fmt: skip
 
 
@@ -122,8 +125,9 @@ LABEL_FRACTIONS = Table(
     f"{TEXT}, Figure 4-3 (curves; its ends are in Table 4.1)",
     tuple(row for share in FRACTIONS for row in _at(share)),
     tuple(
-        Claim(f"with {share:.0%} of the labels, fine-tuning beats random initialisation",
-              below(f"Random Init, {share:.0%}", f"Finetune, {share:.0%}", "mean"))
+        Claim(f"with {share:.0%} of the labels, {words} beats random initialisation",
+              below(f"Random Init, {share:.0%}", f"{row}, {share:.0%}", "mean"))
+        for words, row in (("fine-tuning", "Finetune"), ("after rebuilding photos, it", "Photos Rebuilt + Finetune"))
         for share in FRACTIONS
     ),
     columns=COLUMNS,
