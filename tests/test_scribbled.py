@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,20 @@ def test_a_run_of_that_name_is_not_taken_silently(labelled: Path, tmp_path: Path
     assert not run.exists()
     model = fit_scribbled("baselines", None, scribbles=folder, run=run, resume=True, images_seen=32)
     assert {*NAMES} <= {*model.names}
+
+
+def test_a_run_without_its_first_part_is_not_trained_again(labelled: Path, tmp_path: Path) -> None:
+    """The refined run is all that is needed once it is done; before, there is nothing to go on from."""
+    folder, run = strokes(labelled, tmp_path / "drawn"), tmp_path / "run"
+    options: dict[str, Any] = {"scribbles": folder, "images_seen": 32, **KMEANS}
+    made = fit_scribbled("baselines", labelled / "images", run=run, **options)
+    shutil.rmtree(tmp_path / "run-unlabelled")
+    again = fit_scribbled("baselines", None, run=run, resume=True, **options)
+    assert again.names == made.names and not (tmp_path / "run-unlabelled").exists()
+    Run.open(run).commit(status="running")
+    with pytest.raises(Fault, match="run-unlabelled .* got none; restore it, or begin anew"):
+        fit_scribbled("baselines", None, run=run, resume=True, **options)
+    assert not (tmp_path / "run-unlabelled").exists()
 
 
 def test_a_class_listed_but_never_drawn_is_no_matter(labelled: Path, tmp_path: Path) -> None:

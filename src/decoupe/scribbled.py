@@ -50,7 +50,8 @@ def fit_scribbled(
     both parts, and the strokes are learned for `supervision.Recipe.images` at most. `resume` goes on where it stopped.
 
     Fault if there are more classes than regions, if nothing is drawn, if strokes and photos differ in size, or if
-    photos are gone; UsageFault if a run of that name is there already, or on `resume` if it is one of another room;
+    photos are gone, or the run without labels that is to be refined further; UsageFault if a run of that name is there
+    already, or on `resume` if it is one of another room;
     Interrupted after Ctrl-C or SIGTERM (everything is saved).
     """
     if launch.world().size > 1:
@@ -60,6 +61,8 @@ def fit_scribbled(
         raise UsageFault("a --run that is new", str(run), "choose another name, or go on with it by --resume")
     if _begun(before):
         _check_begun(before, room, resume)
+    elif resume and _begun(after):
+        return _without_first(before, after)
     if not resume and images is not None:
         _check_drawn(drawn(scribbles, images), _regions(room, arguments))  # said before anything is trained
     shared: dict[str, Any] = {"seed": seed, "command": command, "reporter": reporter}
@@ -82,6 +85,13 @@ def _begun(folder: Path) -> bool:
 
 def _done(folder: Path) -> bool:
     return _begun(folder) and Run.open(folder, verify=False).info.get("status") == "done"
+
+
+def _without_first(before: Path, after: Path) -> Model:
+    """What there is to go on with where the run without labels is gone: the refined one if it is done, or nothing."""
+    if _done(after):
+        return load(after)
+    raise Fault(f"the run {before} that {after} goes on from", "none", "restore it, or begin anew with another --run")
 
 
 def _images(model: Model, limit: int | None) -> int | None:

@@ -45,6 +45,7 @@ def test_a_room_s_step_is_timed_and_profiled(small: None, tmp_path: Path, capsys
     assert row["what"] in shown and "networks' share" in shown and "batch 8" in shown
 
 
+@pytest.mark.slow
 def test_reading_photos_is_compared_with_pillow(small: None, tmp_path: Path) -> None:
     read, cache = parts.data(tmp_path, 1)
     assert read["what"] == "data read" and cache["what"] == "data cache"

@@ -96,6 +96,7 @@ def test_two_threads_find_what_one_finds(tmp_path: Path) -> None:
     assert survey(items, workers=2) == survey(items, workers=1)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", noise(200, 200))
     peaks = []

@@ -173,6 +173,7 @@ def measure(limit: int, *paths: Path) -> tuple[float, dict[str, object]]:
     return extra, results
 
 
+@pytest.mark.slow
 def test_bombs_stay_within_the_limit(tmp_path: Path) -> None:
     files = {
         "one_bit.png": png_claiming(13_000, 13_000, filled=True),

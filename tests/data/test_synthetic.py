@@ -56,6 +56,7 @@ def some() -> list[Scene]:
     return [render(kind, 11, index, 64) for kind in KINDS for index in range(4)]
 
 
+@pytest.mark.slow
 def test_another_process_in_another_order_paints_the_same_bits() -> None:
     code = (
         "from tests.data.test_synthetic import *\n"
@@ -150,6 +151,7 @@ def test_tags_boxes_and_instances_agree_with_the_mask(some: list[Scene]) -> None
             assert set(scene.mask[ys, xs]) == {scene.classes.index(name)}
 
 
+@pytest.mark.slow
 def test_every_class_turns_up() -> None:
     for kind, count in (("scenes", 40), ("aerial", 12)):
         scenes = [render(kind, 8, index, 48) for index in range(count)]

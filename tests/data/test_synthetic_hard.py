@@ -97,6 +97,7 @@ def test_place_does_not_find_the_object(photos: tuple[Images, Masks]) -> None:
     assert max(iou(np.broadcast_to(average > t, truth.shape), truth) for t in np.arange(0.2, 0.7, 0.05)) < 0.55
 
 
+@pytest.mark.slow
 def test_the_best_colour_table_fitted_with_labels_fails_on_new_images(photos: tuple[Images, Masks]) -> None:
     def codes(images: Images) -> NDArray[np.intp]:
         levels = (images // 32).astype(np.intp)

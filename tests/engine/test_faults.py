@@ -20,6 +20,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> tuple[bytes
 
 
 @pytest.mark.parametrize("part", range(SAMPLE))
+@pytest.mark.slow
 def test_no_run_is_lost_or_wrong(
     whole: tuple[bytes, int], photos: Path, tmp_path: Path, part: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

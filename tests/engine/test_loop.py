@@ -44,6 +44,7 @@ def test_collapse_rolls_back_with_a_new_seed_and_gives_up_after_three(
     assert len({r["seed"] for r in trainer.counters.restarts}) == 3
 
 
+@pytest.mark.slow
 def test_one_bad_moment_costs_one_restart_and_the_run_ends_well(tmp_path: Path) -> None:
     trainer = loop("independence", tmp_path / "run")
     train, poisoned = trainer._train, []
@@ -120,6 +121,7 @@ def test_budgets_share_what_they_have_and_fixed_stages_leave_the_rest() -> None:
     assert timed.images == 100 and timed.seconds == pytest.approx(20)  # (100 - 20) / 4
 
 
+@pytest.mark.slow
 def test_a_strangers_checkpoint_is_refused(tmp_path: Path) -> None:
     trainer = loop("independence", tmp_path / "run")
     trainer.train(False)

@@ -63,6 +63,7 @@ def test_restarts_are_recorded_and_kept_on_resume(hopeless: None, photos: Path, 
     assert Run.open(folder).info["health"]["restarts"] == []
 
 
+@pytest.mark.slow
 def test_a_run_that_recovered_says_when_it_first_collapsed(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +122,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("patience", "top", "end"), [(2, 64, 96), (3, 32, 80), (2, 160, 160), (None, 16, 160)])
+@pytest.mark.slow
 def test_a_stage_ends_when_its_score_has_stopped_rising(
     watched: None, tmp_path: Path, patience: int | None, top: int, end: int
 ) -> None:
@@ -136,6 +138,7 @@ def test_a_stage_ends_when_its_score_has_stopped_rising(
         ]
 
 
+@pytest.mark.slow
 def test_a_rise_within_the_standard_error_is_none(watched: None, tmp_path: Path) -> None:
     """Error of these scores: .05 / sqrt(40) = .0079; a rise of .003 per check counts at every third one."""
     steps = _patient(tmp_path / "a", 3, lambda images: 0.2 + 0.003 * images / 16)

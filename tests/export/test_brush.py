@@ -97,6 +97,7 @@ def test_hostile_bytes_are_refused() -> None:
 
 @settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=80), st.integers(1, 6), st.integers(1, 6))
+@pytest.mark.slow
 def test_noise_is_refused_or_a_mask(noise: bytes, height: int, width: int) -> None:
     try:
         assert brush.decode((4 * height * width).to_bytes(4, "big") + noise, (height, width)).shape == (height, width)

@@ -29,6 +29,7 @@ def painted(rings: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
 
 @settings(deadline=None, max_examples=150)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 10**6))
+@pytest.mark.slow
 def test_outlines_give_the_mask_back(height: int, width: int, seed: int) -> None:
     mask = random_mask(height, width, seed)
     if not mask.any():
@@ -68,6 +69,7 @@ def test_filling_equals_a_slow_reference(height: int, width: int, corners: int, 
     assert (painted([ring], (height, width)) == slow_fill(ring, (height, width))).all()
 
 
+@pytest.mark.slow
 def test_a_large_outline_takes_a_moment() -> None:
     mask = random_mask(700, 900, 5)
     started = time.process_time()

@@ -18,6 +18,7 @@ TINY = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_image_is_fitted_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(independence.IMAGES, "cpu", 1)
     write(tmp_path / "set", "cluster", 1, 192, 0)

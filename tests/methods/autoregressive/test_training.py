@@ -95,6 +95,7 @@ def _train(room: Room, data: TrainingData, images: torch.Tensor, steps: int) -> 
 PLAIN = {"dropout": 0.0, "jitter": 0.0, "rotation": 0.0, "orderings": "raster", "attention": 0, "lr": 3e-3}
 
 
+@pytest.mark.slow
 def test_planted_regions_are_found() -> None:
     images, labels = _textures()
     room, _ = build("autoregressive", k=3, over_k=8, width=16, **PLAIN)
@@ -199,6 +200,7 @@ def _scale(head: Head) -> float:
     return float((-bias / weight.square().sum(1)).median() * 2)
 
 
+@pytest.mark.slow
 def test_features_learn_to_tell_pixels_apart_and_centres_share_them() -> None:
     images, _ = _textures()
     room, _ = build("autoregressive", k=3, objective="arl", width=16, **PLAIN)
@@ -228,6 +230,7 @@ def test_k_is_proposed_from_images_alone_and_kept_with_the_weights() -> None:
     assert phase.k == k  # type: ignore[comparison-overlap]
 
 
+@pytest.mark.slow
 def test_a_run_with_proposed_k_can_be_scored_at_every_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Snapshots from before K was known show the over-clustering, whatever names and merges the run has by now."""
     monkeypatch.setenv("DECOUPE_CACHE", str(tmp_path / "cache"))

@@ -41,6 +41,7 @@ def test_neighbours_are_the_eight() -> None:
 
 @given(st.integers(0, 100_000), st.sampled_from([(3, 3), (2, 5), (1, 4), (4, 1)]))
 @settings(max_examples=30, deadline=None)
+@pytest.mark.slow
 def test_cut_is_the_least_of_all_labellings_and_stays_so(seed: int, shape: tuple[int, int]) -> None:
     tails, heads, weights, rng = grid(*shape, seed)
     n = shape[0] * shape[1]

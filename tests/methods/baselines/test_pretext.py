@@ -65,6 +65,7 @@ def _learn(phase: Phase, steps: int) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize(("kind", "chance", "reached"), [("doersch", 1 / 8, 0.25), ("isola", 0.5, 0.75)])
+@pytest.mark.slow
 def test_a_pretext_is_learned(kind: str, chance: float, reached: float) -> None:
     room = _room(kind)
     phase = room.stages()[0].phases[0]
@@ -90,6 +91,7 @@ def test_a_round_takes_new_clusters_and_keeps_its_teacher() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CELLS if kind != "features"])
+@pytest.mark.slow
 def test_whole_runs(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise beside a ramp: two regions for every kind that need not be trained."""
     monkeypatch.setenv("DECOUPE_CACHE", str(tmp_path / "cache"))

@@ -55,6 +55,7 @@ def _patches(count: int = 16, size: int = 32, seed: int = 0) -> tuple[torch.Tens
     return (0.4 * (2 * labels[:, None] - 1) + noise).clamp(-1, 1), labels
 
 
+@pytest.mark.slow
 def test_planted_regions_are_found() -> None:
     """Trained on fresh images in every step, looked at on others."""
     room, _ = build("iic", width=4, over_k=4, lr=3e-3, jitter=0.0, halvings=0)

@@ -112,6 +112,7 @@ def test_a_changed_teacher_is_refused_and_a_missing_one_when_it_is_needed(own: P
     assert resumed["second"].counters.finished
 
 
+@pytest.mark.slow
 def test_only_the_student_is_stored(tmp_path: Path) -> None:
     trained = loop("student", tmp_path / "run")
     trained.train(False)

@@ -331,3 +331,10 @@ def test_masks_are_averaged_with_those_of_the_mirror_image_and_scored_before_tha
         sides[:, 0, :, :32], sides[:, 1, :, 33:], sides[:, 2, :, 32] = 1, 1, 1
         room.learned = lambda images: sides  # type: ignore[method-assign]
         torch.testing.assert_close(room.score(images), torch.full((4,), 1 / 3))
+
+
+def test_more_tags_than_a_byte_tells_apart_are_one_line() -> None:
+    """255 is the cue that says nothing: with 255 tags the last would teach nothing, with 256 it would be background."""
+    names = tuple(f"tag {i}" for i in range(255))
+    with pytest.raises(Fault, match="at most 254 tags: cues are bytes, got 255; choose some with --classes"):
+        Tags(Config(**SMALL), DataSpec(3, 32, names))

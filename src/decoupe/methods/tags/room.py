@@ -26,6 +26,8 @@ from decoupe.nn.deeplab import Late, enlarge
 
 SELF = 2
 """First stage of self-training."""
+MOST = 254
+"""Tags that cues can tell apart: 0 is the background, 255 stands for nothing known."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class Tags(Room):
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__(config, spec)
+        if len(spec.tags) > MOST:
+            raise Fault(
+                f"at most {MOST} tags: cues are bytes", f"{len(spec.tags):,}", "choose some with --classes NAME ..."
+            )  # fmt: skip
         self.classifier = networks.classifier(config, spec)
         self.segmenter = networks.segmenter(config, spec)
         if config.rounds:
