@@ -1,6 +1,8 @@
 """A disk that fails: the n-th write, fsync or rename of this process, once or for good, as an error or as a kill.
 
-    python -m tests.engine.rig [--every N] [--minutes N] [--json FILE]     every N-th point of the whole sweep, shuffled
+    python -m tests.engine.rig [--every N] [--after N] [--minutes N] [--json FILE]
+
+Every N-th point of the whole sweep, shuffled, always alike; `--after N` leaves out the first N of these, done before.
 
 A point is one fit that is hit once, and again while it recovers. Afterwards the disk works, and one of these must hold:
 the run goes on and ends with the very bytes of a run that nothing happened to, or there was no run yet and a new one
@@ -209,6 +211,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--after", type=int, default=0, help="points that were done before")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no further point after that")
     parser.add_argument("--photos", type=int, default=12)
     parser.add_argument("--json")
@@ -222,7 +225,7 @@ def main() -> None:
         found: Counter[str] = Counter()
         sweep = points(operations)[:: given.every]
         random.Random(0).shuffle(sweep)
-        for number, point in enumerate(sweep):
+        for number, point in enumerate(sweep[given.after :]):
             if time.monotonic() > ends:
                 break
             told = verdict(photos, home / str(number), point, expected)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from decoupe.losses.variational import Gaussian, kl, log_density, reparameterise, standard
 from decoupe.methods.scene_vae.diagnostics import active_units, coverage, gradient_variance
 from decoupe.methods.scene_vae.losses import elbo, jmvae, telbo
+from decoupe.methods.scene_vae.objective import frozen
 
 
 def _random(*shape: int, seed: int) -> Tensor:
@@ -101,3 +102,16 @@ def test_gradient_variance_is_that_over_draws() -> None:
     assert all(float(one["b"]) == 0 for one in found)
     nothing = {"a": torch.zeros((), requires_grad=True) * 1}
     assert float(gradient_variance(nothing, nothing, module)["a"]) == 0
+
+
+def test_a_frozen_module_hands_gradients_through_and_gets_none() -> None:
+    module, z = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)), torch.randn(5, 3, requires_grad=True)
+    module[0].bias.requires_grad_(False)
+    expected = torch.autograd.grad(module(z).square().sum(), z)[0]
+    alone = torch.autograd.grad(module(z.detach()).sum(), module[2].weight)[0]
+    both = frozen(module, z).square().sum() + module(z.detach()).sum()  # in one graph with a pass that trains it
+    both.backward()  # type: ignore[no-untyped-call]
+    assert z.grad is not None and torch.equal(z.grad, expected)
+    assert torch.equal(module[2].weight.grad, alone)
+    trained = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+    assert trained == ["0.weight", "2.weight", "2.bias"], "what was not trained before is not trained after"

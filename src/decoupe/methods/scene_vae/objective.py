@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from decoupe.losses import variational as v
 from decoupe.losses.variational import Gaussian
@@ -28,8 +27,14 @@ Terms = dict[str, Tensor]
 
 def frozen(module: nn.Module, z: Tensor) -> Tensor:
     """`module(z)` whose gradient reaches `z`, but no parameter of `module`."""
-    parameters = {name: p.detach() for name, p in module.named_parameters()}
-    found: Tensor = functional_call(module, parameters, (z,))
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        found: Tensor = module(z)
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
     return found
 
 
