@@ -42,6 +42,14 @@ def parse(source: str) -> tuple[str, str]:
     return max(found, key=len), source
 
 
+def read_frozen(network: Backbone, weights: str) -> None:
+    """Fill `network` with the weights of a file or URL; its statistics stay as they are. Fault if they do not fit."""
+    state = read_weights(weights)
+    network.normalise_as("signed" if folded(state) else "imagenet")
+    network.frozen.fill_(True)
+    install(network, state, weights)
+
+
 class FrozenFeatures(nn.Module):
     """(B, C, H, W) in [-1, 1] -> (B, components, H / stride, W / stride) of a frozen network.
 
@@ -81,10 +89,7 @@ class FrozenFeatures(nn.Module):
     @torch.no_grad()
     def fit(self, parts: Sequence[Tensor]) -> None:
         """Read the weights, and take components from parts (B, C, H, W) in [-1, 1] of the training images."""
-        state = read_weights(self.weights)
-        self.network.normalise_as("signed" if folded(state) else "imagenet")
-        self.network.frozen.fill_(True)
-        install(self.network, state, self.weights)
+        read_frozen(self.network, self.weights)
         self.eval()
         rows = torch.cat([self.maps(part).cpu().movedim(1, 3).flatten(0, 2) for part in parts])
         rows = rows[:: max(1, -(-len(rows) // ROWS))].double()

@@ -184,3 +184,17 @@ def test_a_new_head_on_published_features(published: Path, shared_data: Path) ->
     with torch.no_grad():
         assert torch.equal(whole.features(x), mine.features(x))
     assert mine.final.weight.shape == (7, 1280) and 0.008 < float(mine.final.weight.detach().std()) < 0.012
+
+
+def test_nothing_behind_the_last_map_is_computed() -> None:
+    network = backbone("mobilenet_v2").eval()
+    images = torch.rand(1, 3, 64, 64)
+    expected = network.layers(images, ["stage5", "stage2"])["stage2"]
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("computed")
+
+    network.body.get_submodule("features.4").register_forward_hook(refuse)
+    assert torch.equal(network.layers(images, ["stage2", "stage1"])["stage2"], expected)
+    with pytest.raises(AssertionError, match="computed"):
+        network.layers(images, ["stage3"])

@@ -73,6 +73,9 @@ class Config:
     even: bool = True
     """Masks begin so that background and layers show alike, not at 1/2 each (not where `initial` is identical)."""
 
+    features: str = ""
+    """D judges what a frozen network sees: NAME:FILE of its weights (mobilenet_v2, vgg16, resnet18, resnet50), or a
+    file named after one (beyond the text; empty = the text's D, which looks at pixels)."""
     adversarial: Adversarial = "nonsaturating"
     """Binary cross-entropy as DCGAN, or hinge (beyond the text)."""
     r1: float = 0.0
@@ -145,6 +148,17 @@ PRESETS: dict[str, Config] = {
         lr_discriminator=1.5e-4,
         checks=4,
     ),
+    "projected": Config(
+        z=16,
+        width=16,
+        encoder_width=16,
+        blocks="residual",
+        adversarial="hinge",
+        augment=True,
+        lr=3e-4,
+        lr_discriminator=3e-4,
+        average=0.995,
+    ),
     "paper": Config(
         batch=128,
         train_images=6_000_000,
@@ -157,4 +171,5 @@ PRESETS: dict[str, Config] = {
         average=0.0,
     ),
 }
-"""`cpu` is the default; `study` is the small scale of `decoupe reproduce`; `paper` is the text's."""
+"""`cpu` is the default; `study` is the small scale of `decoupe reproduce`; `projected` goes with `--features`;
+`paper` is the text's."""

@@ -244,6 +244,11 @@ class Discriminator(nn.Module):
         scores: Tensor = self.body(images)
         return scores.flatten().float()
 
+    @property
+    def learning(self) -> nn.Module:
+        """What is trained: all of it."""
+        return self.body
+
 
 class Presence(nn.Module):
     """Section 3.2.1: which layers are in an image, from the image and the layers decoded from it: (B, K) logits."""

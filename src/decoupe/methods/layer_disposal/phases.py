@@ -18,6 +18,7 @@ from decoupe.methods.game import Game, Player, annealed
 from decoupe.methods.layer_disposal import losses
 from decoupe.methods.layer_disposal.config import HALVED, Config
 from decoupe.methods.layer_disposal.networks import Discriminator, Encoder, Generator, Keeping, Presence
+from decoupe.methods.layer_disposal.projected import FeatureDiscriminator
 from decoupe.methods.room import Batch, Draw
 from decoupe.views import colour_jitter, translate, view
 
@@ -49,8 +50,8 @@ class Layers(Game[Made]):
     """What all phases share: the networks, the layers made in the step, and what the discriminator is shown."""
 
     def __init__(
-        self, config: Config, size: int, generator: Generator, keeping: Keeping, discriminator: Discriminator,
-        encoder: Encoder, presence: Presence | None,
+        self, config: Config, size: int, generator: Generator, keeping: Keeping,
+        discriminator: Discriminator | FeatureDiscriminator, encoder: Encoder, presence: Presence | None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.config, self.size = config, size
@@ -145,7 +146,7 @@ class DiscriminatorPhase(_Phase):
 
     def trained(self) -> Sequence[nn.Module]:
         """D, and E unless it is trained for pixels later."""
-        return [self.game.discriminator, *([self.game.encoder] if self._reads else [])]
+        return [self.game.discriminator.learning, *([self.game.encoder] if self._reads else [])]
 
     @property
     def _reads(self) -> bool:
@@ -155,7 +156,7 @@ class DiscriminatorPhase(_Phase):
     def optimiser(self) -> torch.optim.Optimizer:
         """Adam with the text's betas."""
         config = self.game.config
-        groups = [{"params": list(self.game.discriminator.parameters()), "lr": config.lr_discriminator}]
+        groups = [{"params": list(self.game.discriminator.learning.parameters()), "lr": config.lr_discriminator}]
         if self._reads:
             groups.append({"params": list(self.game.encoder.parameters()), "lr": config.lr})
         return torch.optim.Adam(groups, betas=BETAS, fused=True)

@@ -17,7 +17,8 @@ from decoupe.methods.layer_disposal import losses
 from decoupe.methods.layer_disposal.config import HALVED, Config
 from decoupe.methods.layer_disposal.networks import Discriminator, Encoder, Generator, Keeping, Presence, Shape
 from decoupe.methods.layer_disposal.phases import DiscriminatorPhase, GeneratorPhase, Layers, Made, PixelPhase
-from decoupe.methods.room import Batch, DataSpec, Room, Stage
+from decoupe.methods.layer_disposal.projected import FeatureDiscriminator
+from decoupe.methods.room import Batch, DataSpec, Room, Stage, TrainingData
 
 
 class LayerDisposal(Room):
@@ -35,7 +36,11 @@ class LayerDisposal(Room):
         self.generator = Generator(shape, config.k, config.shared_trunk, config.initial == "identical", config.even)
         self.keeping = Keeping(config.k, config.keep_prob, config.learn_keep)
         self.encoder = Encoder(channels, config.encoder_width, config.z, size, flat, config.norm)
-        self.discriminator = Discriminator(channels, config.discriminator_width, size, config.norm)
+        self.discriminator: Discriminator | FeatureDiscriminator
+        if config.features:
+            self.discriminator = FeatureDiscriminator(channels, config.features)
+        else:
+            self.discriminator = Discriminator(channels, config.discriminator_width, size, config.norm)
         self.presence: Presence | None = None
         if config.inference != "latent":
             self.presence = Presence(channels, config.k, config.encoder_width, size, config.norm)
@@ -51,6 +56,11 @@ class LayerDisposal(Room):
     def inference(self) -> tuple[str, ...]:
         """Generator, encoder and classifiers; not the discriminator."""
         return ("generator.", "encoder.", "keeping.", *(("presence.",) if self.presence is not None else ()))
+
+    def prepare(self, data: TrainingData) -> None:
+        """Read the weights of the network that D looks through, where it does."""
+        if isinstance(self.discriminator, FeatureDiscriminator):
+            self.discriminator.read()
 
     def stages(self) -> Sequence[Stage]:
         """The game; then the encoder for pixels, where it is asked for."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Collection
 from typing import ClassVar, Self
 
 import torch
@@ -129,17 +130,18 @@ class Backbone(nn.Module):
         """(B, C, H, W) in [-1, 1] -> logits (B, classes)."""
         return self.head(self.features(images))
 
-    def layers(self, images: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+    def layers(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """Maps (B, D, h, w) of the trunk by name: a stage ("stage3") or the path of any module of the body.
 
-        Fault on a name that is no module of the trunk.
+        Nothing behind the last of them is computed. Fault on a name that is no module of the trunk.
         """
         found: dict[str, Tensor] = {}
         handles = []
         try:
             for name in names:
-                handles.append(self._module(name).register_forward_hook(_keeper(found, name)))
-            self.features(images)
+                handles.append(self._module(name).register_forward_hook(_keeper(found, name, len(names))))
+            with contextlib.suppress(_Enough):
+                self.features(images)
         finally:
             for handle in handles:
                 handle.remove()
@@ -159,11 +161,17 @@ class Backbone(nn.Module):
         return Fault(f"a layer of the trunk ({example})", repr(name), "choose one of these")
 
 
-class _keeper:
-    """A forward hook that keeps the output under a name."""
+class _Enough(Exception):  # noqa: N818
+    """All maps that were asked for are there."""
 
-    def __init__(self, found: dict[str, Tensor], name: str) -> None:
-        self.found, self.name = found, name
+
+class _keeper:
+    """A forward hook that keeps the output under a name, and ends the forward pass with the last of `wanted`."""
+
+    def __init__(self, found: dict[str, Tensor], name: str, wanted: int) -> None:
+        self.found, self.name, self.wanted = found, name, wanted
 
     def __call__(self, module: nn.Module, inputs: object, output: Tensor) -> None:
         self.found[self.name] = output
+        if len(self.found) == self.wanted:
+            raise _Enough
