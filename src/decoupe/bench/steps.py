@@ -32,7 +32,7 @@ from decoupe.methods.config import read_config
 from decoupe.methods.room import Stage
 from decoupe.model import build_room
 
-PHOTOS, SIDE = 64, 64
+PHOTOS, SIDE = 32, 64
 """Photos, and their side in pixels: a room that wants larger ones enlarges them, which changes nothing in its step."""
 KERNELS = re.compile(
     r"^(aten|mkldnn|cudnn|c10d)::.*(conv|mm|linear|matmul|norm|pool|upsample|interpolate|grid_sampler|relu|threshold|"

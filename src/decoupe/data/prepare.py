@@ -17,6 +17,7 @@ from decoupe.data.boxes import read_boxes
 from decoupe.data.cache import Cache, survey_and_cache
 from decoupe.data.catalogue import LAYOUTS, open_dataset
 from decoupe.data.decode import MAX_PIXELS
+from decoupe.data.memory import give_back
 from decoupe.data.paths import default_cache_folder
 from decoupe.data.sources import Item, find
 from decoupe.data.tags import CueFolder, Tagged, read_tags
@@ -164,4 +165,5 @@ def training_data(
         about |= {"tags": tagged.sentence(), "fingerprint": f"{images.fingerprint}+{mark}"}
         if isinstance(training.cues, CueFolder):
             reporter.note(training.cues.sentence())
+    give_back()  # the lists that names and keys were made from
     return Prepared(training, about)
