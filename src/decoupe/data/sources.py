@@ -14,6 +14,7 @@ from pathlib import Path
 
 from decoupe.data import lmdbs
 from decoupe.data.keys import keys
+from decoupe.data.memory import give_back
 from decoupe.data.paths import MARKER, default_cache_folder, inside
 from decoupe.data.remote import fetch, is_url
 from decoupe.data.rows import Rows
@@ -34,6 +35,9 @@ NAMED = frozenset(
 """Suffixes of images that cannot be read: still listed, so that the survey names them instead of losing them."""
 
 LISTED = READ | NAMED
+
+MANY = 100_000
+"""Images whose names leave so much free memory behind that it is given back."""
 
 COLUMNS = ("image", "path", "file", "filename", "image_path")
 """Column of a CSV manifest that holds the file names, the first one found."""
@@ -116,7 +120,14 @@ def find(source: str | Path | Sequence[str | Path]) -> Items:
     Raises:
         Fault: nothing is there, or no image is among what is there, or a manifest leads outside its folder.
     """
-    sources = [source] if isinstance(source, str | Path) else list(source)
+    items = _found([source] if isinstance(source, str | Path) else list(source))
+    if len(items) >= MANY:
+        give_back()
+    return items
+
+
+def _found(sources: Sequence[str | Path]) -> Items:
+    """`find` of a list."""
     if not sources:
         raise Fault("images", "an empty list", "name a folder, a file or a CSV")
     parts = [_expand(one) for one in sources]
