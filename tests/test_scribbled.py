@@ -195,6 +195,9 @@ def test_a_run_without_its_first_part_is_not_trained_again(labelled: Path, tmp_p
     with pytest.raises(Fault, match="run-unlabelled .* got none; restore it, or begin anew"):
         fit_scribbled("baselines", None, run=run, resume=True, **options)
     assert not (tmp_path / "run-unlabelled").exists()
+    fit("baselines", labelled / "images", run=tmp_path / "plain", **KMEANS)
+    with pytest.raises(UsageFault, match="a refined run at .*plain, got another"):
+        fit_scribbled("baselines", None, scribbles=folder, run=tmp_path / "plain", resume=True)
 
 
 def test_a_class_listed_but_never_drawn_is_no_matter(labelled: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def fit_scribbled(
     if _begun(before):
         _check_begun(before, room, resume)
     elif resume and _begun(after):
-        return _without_first(before, after)
+        return _without_first(before, after, room)
     if not resume and images is not None:
         _check_drawn(drawn(scribbles, images), _regions(room, arguments))  # said before anything is trained
     shared: dict[str, Any] = {"seed": seed, "command": command, "reporter": reporter}
@@ -87,8 +87,16 @@ def _done(folder: Path) -> bool:
     return _begun(folder) and Run.open(folder, verify=False).info.get("status") == "done"
 
 
-def _without_first(before: Path, after: Path) -> Model:
-    """What there is to go on with where the run without labels is gone: the refined one if it is done, or nothing."""
+def _without_first(before: Path, after: Path, room: str) -> Model:
+    """What there is to go on with where the run without labels is gone: the refined one if it is done, or nothing.
+
+    UsageFault where the run that is there was not refined by strokes, or is of another room.
+    """
+    info = Run.open(after, verify=False).info
+    if "refine" not in (info.get("settings") or {}):
+        raise UsageFault(f"a refined run at {after}", "another", f"use `decoupe fit {info['room']} --resume`")
+    if info["room"] not in (room, "student"):
+        raise UsageFault(f"a {room} run at {after}", f"one of {info['room']}", "choose another --run")
     if _done(after):
         return load(after)
     raise Fault(f"the run {before} that {after} goes on from", "none", "restore it, or begin anew with another --run")

@@ -125,7 +125,7 @@ def marked(room: nn.Module) -> Iterator[None]:
 
     inner = [module for module in room.modules() if module is not room]
     hooks = [module.register_forward_pre_hook(enter) for module in inner]
-    hooks += [module.register_forward_hook(leave) for module in inner]
+    hooks += [module.register_forward_hook(leave, always_call=True) for module in inner]
     try:
         yield
     finally:

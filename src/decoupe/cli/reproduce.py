@@ -50,7 +50,7 @@ def flags(parser: Parser) -> None:
         type=whole("--images-seen", 1),
         help="length of each run (default: the table's, else the preset's of the scale)",
     )
-    add("--size", metavar="PX", type=whole("--size", 16, 4096), help="side of the images (default: the preset's)")
+    add("--size", metavar="PX", type=whole("--size", 32, 4096), help="side of the images (default: the preset's)")
     add(
         "--labelled",
         metavar="N",

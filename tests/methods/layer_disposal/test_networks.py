@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -39,6 +40,7 @@ def test_decoders_together_equal_decoders_by_themselves(shape: Shape, training: 
     assert made.shape == (3, 3, 4, shape.size, shape.size)
     assert torch.allclose(made, apart, atol=1e-12)
     for key, statistic in together.named_buffers():
+        assert statistic.ndim or int(statistic) == int(training)
         if statistic.ndim:
             assert torch.allclose(statistic, torch.cat([dict(one.named_buffers())[key] for one in alone])), key
     made[:, 1].square().sum().backward()
@@ -49,6 +51,16 @@ def test_decoders_together_equal_decoders_by_themselves(shape: Shape, training: 
         shares = parameter.grad.chunk(3, Decoders._axis(key))
         assert torch.allclose(shares[1], own[key].grad, rtol=1e-6, atol=1e-9), key  # type: ignore[arg-type]
         assert not shares[0].any() and not shares[2].any(), key
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_threads_that_predict_get_their_own_decoders(norm: str) -> None:
+    decoders = Decoders(dataclasses.replace(SHAPE, norm=norm), 6).eval()
+    with torch.no_grad():
+        expected = decoders.side_by_side(_codes(SHAPE))
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: decoders(_codes(SHAPE)), range(24)))
+    assert all(torch.allclose(made, expected, atol=1e-5) for made in found)
 
 
 def test_initial_weights_are_each_decoders_own_unless_they_are_to_be_identical() -> None:

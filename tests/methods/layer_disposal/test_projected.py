@@ -10,8 +10,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import decoupe
-from decoupe.errors import UsageFault
-from decoupe.methods.layer_disposal.config import PRESETS, Config
+from decoupe.errors import Fault, UsageFault
+from decoupe.methods.layer_disposal import losses
+from decoupe.methods.layer_disposal.config import Config
 from decoupe.methods.layer_disposal.projected import STAGES, FeatureDiscriminator
 from decoupe.methods.layer_disposal.room import LayerDisposal
 from decoupe.methods.room import Batch, DataSpec, Draw
@@ -85,6 +86,26 @@ def test_a_run_is_used_without_the_file(weights: Path, tmp_path: Path) -> None:
     assert torch.equal(torch.from_numpy(model.predict(square)), torch.from_numpy(again.predict(square)))
 
 
-def test_the_preset_is_the_modern_game() -> None:
-    preset = PRESETS["projected"]
-    assert (preset.adversarial, preset.augment, preset.size) == ("hinge", True, 64)
+def test_a_gradient_penalty_is_of_the_mean_score_and_other_bands_are_judged_too(weights: Path) -> None:
+    """Against the gradient of one image's mean score at a time."""
+    torch.manual_seed(0)
+    judge = FeatureDiscriminator(5, str(weights)).eval()
+    judge.read()
+    images = (torch.rand(2, 5, 32, 32) * 2 - 1).requires_grad_(True)
+    found = losses.gradient_penalty(judge(images), images)
+    squares = []
+    for image in images.detach():
+        alone = image[None].requires_grad_(True)
+        judge(alone).mean().backward()
+        assert alone.grad is not None
+        squares.append(float(alone.grad.square().sum()))
+    assert float(found.detach()) == pytest.approx(sum(squares) / 2 / 2, rel=1e-3)
+    judge.zero_grad()
+    found.backward()
+    assert any(p.grad is not None and bool(p.grad.any()) for p in judge.heads.parameters())
+
+
+def test_weights_that_are_gone_are_one_line(tmp_path: Path) -> None:
+    judge = FeatureDiscriminator(3, str(tmp_path / "mobilenet_v2_gone.pth"))
+    with pytest.raises(Fault, match="mobilenet_v2_gone"):
+        judge.read()

@@ -198,3 +198,12 @@ def test_nothing_behind_the_last_map_is_computed() -> None:
     assert torch.equal(network.layers(images, ["stage2", "stage1"])["stage2"], expected)
     with pytest.raises(AssertionError, match="computed"):
         network.layers(images, ["stage3"])
+
+
+def test_a_module_that_runs_several_times_is_seen_at_its_last_run() -> None:
+    """Whatever else is asked for: ResNet's blocks have one ReLU for two places."""
+    network = backbone("resnet18").eval()
+    images = torch.rand(1, 3, 64, 64)
+    alone = network.layers(images, ["layer1.0.relu"])["layer1.0.relu"]
+    assert torch.equal(alone, network.layers(images, ["layer1.0.relu", "stage5"])["layer1.0.relu"])
+    assert torch.equal(alone, network.layers(images, ["layer1.0"])["layer1.0"])

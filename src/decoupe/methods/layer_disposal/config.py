@@ -75,7 +75,8 @@ class Config:
 
     features: str = ""
     """D judges what a frozen network sees: NAME:FILE of its weights (mobilenet_v2, vgg16, resnet18, resnet50), or a
-    file named after one (beyond the text; empty = the text's D, which looks at pixels)."""
+    file named after one (beyond the text; empty = the text's D, which looks at pixels). `discriminator_width` and
+    `norm` have no part in such a D."""
     adversarial: Adversarial = "nonsaturating"
     """Binary cross-entropy as DCGAN, or hinge (beyond the text)."""
     r1: float = 0.0

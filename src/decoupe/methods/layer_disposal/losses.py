@@ -98,6 +98,10 @@ def overlap(masks: Tensor) -> Tensor:
 
 # Mescheder et al. 2018, Eq. 9: R1 = gamma / 2 E |grad_x D(x)|^2 at real images
 def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
-    """`scores` (B, ...) of `images` (B, C, S, S), which require a gradient: half of the squared norm, mean over B."""
-    (slope,) = torch.autograd.grad(scores.float().sum(), images, create_graph=True)
+    """`scores` (B, ...) of `images` (B, C, S, S), which require a gradient: half of the squared norm, mean over B.
+
+    Where an image has several scores, D(x) is their mean.
+    """
+    whole = scores.float().reshape(len(scores), -1).mean(1)
+    (slope,) = torch.autograd.grad(whole.sum(), images, create_graph=True)
     return slope.square().flatten(1).sum(1).mean() / 2

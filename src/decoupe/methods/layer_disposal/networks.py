@@ -7,6 +7,7 @@ CPU, whose caches that would overflow, one after the other.
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,6 +23,8 @@ SPREAD = 0.02
 """Standard deviation of initial weights (DCGAN)."""
 SLOPE = 0.2
 """Slope of leaky ReLU below 0 (DCGAN)."""
+BORROWED = threading.Lock()
+"""Held while weights are lent to the one decoder that stands for all: threads that predict would mix theirs up."""
 
 
 def initialise(network: nn.Module) -> None:
@@ -162,10 +165,16 @@ class Decoders(nn.Module):
 
     def in_turn(self, codes: Tensor) -> Tensor:
         """One decoder after the other, each with its share of the weights: the same result."""
-        one, tensors = self._one[0].train(self.training), [*self.named_parameters(), *self.named_buffers()]
+        tensors = [*self.named_parameters(), *self.named_buffers()]
         shares = {key: tensor.chunk(self.groups, self._axis(key)) for key, tensor in tensors if tensor.ndim}
         each = ({key: share[index] for key, share in shares.items()} for index in range(self.groups))
-        return torch.cat([functional_call(one, share, (codes,)) for share in each], 1)
+        with BORROWED:
+            one = self._one[0].train(self.training)
+            made = [functional_call(one, share, (codes,)) for share in each]
+        if self.training:
+            for count in (buffer for buffer in self.buffers() if not buffer.ndim):
+                count.add_(1)  # batches seen, which all decoders have in common
+        return torch.cat(made, 1)
 
     def alone(self, index: int) -> Decoders:
         """A copy of one of the decoders, which runs by itself."""

@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from decoupe.nn.backbones import backbone
+from decoupe.nn.backbones.base import headless
 from decoupe.nn.features import parse, read_frozen
 from decoupe.nn.spectral import SpectralConv2d
 
 STAGES = ("stage1", "stage2", "stage3", "stage4")
-"""Maps of the frozen network that are judged, at strides 2 to 16; each by a head of its own."""
+"""Maps of the frozen network that are judged, from the finest on (strides 2 to 16; vgg16 1 to 8), each by its head."""
 WIDTH = 64
 """Channels of the heads."""
 PLACES = 4
@@ -28,8 +29,9 @@ class FeatureDiscriminator(nn.Module):
     def __init__(self, channels: int, source: str) -> None:
         """`source`: NAME:FILE of the network's weights. UsageFault if it names no network."""
         super().__init__()
-        name, self.weights = parse(source)
-        self.network = backbone(name, channels=channels)
+        self.name, self.weights = parse(source)
+        self.channels = channels
+        self.network = headless(backbone(self.name, channels=channels))
         with torch.no_grad():
             maps = self.network.eval().layers(torch.zeros(1, channels, 64, 64), STAGES)
         self.heads = nn.ModuleList(
@@ -48,7 +50,9 @@ class FeatureDiscriminator(nn.Module):
 
     def read(self) -> None:
         """Read the network's weights: once, when a run begins. Fault on a file that does not fit."""
-        read_frozen(self.network, self.weights)
+        given = backbone(self.name, channels=self.channels)
+        read_frozen(given, self.weights)
+        self.network.load_state_dict(headless(given).state_dict())
 
     def train(self, mode: bool = True) -> FeatureDiscriminator:
         """As everywhere, but the frozen network's statistics are not to change."""

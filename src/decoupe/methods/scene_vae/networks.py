@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from decoupe.losses.variational import Gaussian
-from decoupe.nn.backbones import Backbone, backbone
+from decoupe.nn.backbones import backbone
+from decoupe.nn.backbones.base import headless
 
 WIDEST = 4
 """Channels of the coarsest level, in units of the width."""
@@ -52,12 +53,6 @@ class Encoder(nn.Module):
         return maps
 
 
-def _headless(network: Backbone) -> Backbone:
-    """Without the layers that tell classes apart: they would be stored, and never used."""
-    setattr(network.body, network.body.FINAL.split(".")[0], nn.Identity())
-    return network
-
-
 class BackboneEncoder(nn.Module):
     """The stages of a classification network as the maps of an `Encoder`, brought to its widths by 1x1 convolutions.
 
@@ -68,7 +63,7 @@ class BackboneEncoder(nn.Module):
         super().__init__()
         self.widths = levels(width, halvings)
         self.name, self.channels, self.halvings = name, channels, halvings
-        self.body = _headless(backbone(name, channels=channels))
+        self.body = headless(backbone(name, channels=channels))
         with torch.no_grad():
             self.body.eval()
             self.names, inputs = self._stages(torch.zeros(1, channels, 64, 64))
@@ -76,7 +71,7 @@ class BackboneEncoder(nn.Module):
 
     def load(self, weights: str) -> None:
         """Take the weights of a file or URL. Fault where they do not fit."""
-        given = _headless(backbone(self.name, channels=self.channels, weights=weights))
+        given = headless(backbone(self.name, channels=self.channels, weights=weights))
         self.body.load_state_dict(given.state_dict())
 
     def _stages(self, images: Tensor) -> tuple[list[list[str]], list[int]]:

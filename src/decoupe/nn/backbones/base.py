@@ -133,13 +133,16 @@ class Backbone(nn.Module):
     def layers(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """Maps (B, D, h, w) of the trunk by name: a stage ("stage3") or the path of any module of the body.
 
-        Nothing behind the last of them is computed. Fault on a name that is no module of the trunk.
+        Where all are stages, nothing behind the last of them is computed.
+
+        Fault on a name that is no module of the trunk.
         """
         found: dict[str, Tensor] = {}
         handles = []
+        wanted = len(names) if all(name in self.body.STAGES for name in names) else None  # others may run several times
         try:
             for name in names:
-                handles.append(self._module(name).register_forward_hook(_keeper(found, name, len(names))))
+                handles.append(self._module(name).register_forward_hook(_keeper(found, name, wanted)))
             with contextlib.suppress(_Enough):
                 self.features(images)
         finally:
@@ -161,6 +164,12 @@ class Backbone(nn.Module):
         return Fault(f"a layer of the trunk ({example})", repr(name), "choose one of these")
 
 
+def headless(network: Backbone) -> Backbone:
+    """Without the layers that tell classes apart: where only maps are wanted they would be stored, and never used."""
+    setattr(network.body, network.body.FINAL.split(".")[0], nn.Identity())
+    return network
+
+
 class _Enough(Exception):  # noqa: N818
     """All maps that were asked for are there."""
 
@@ -168,7 +177,7 @@ class _Enough(Exception):  # noqa: N818
 class _keeper:
     """A forward hook that keeps the output under a name, and ends the forward pass with the last of `wanted`."""
 
-    def __init__(self, found: dict[str, Tensor], name: str, wanted: int) -> None:
+    def __init__(self, found: dict[str, Tensor], name: str, wanted: int | None) -> None:
         self.found, self.name, self.wanted = found, name, wanted
 
     def __call__(self, module: nn.Module, inputs: object, output: Tensor) -> None:
