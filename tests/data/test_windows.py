@@ -103,6 +103,20 @@ def test_a_header_that_lies_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("offset", [-128, -1])
+def test_rows_outside_the_file_are_refused(tmp_path: Path, offset: int) -> None:
+    """A TIFF whose strip begins before the file does: the type of the tag may have a sign."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels((24, 32)), bigtiff=True, metadata=None)
+    data = bytearray(path.read_bytes())
+    for at in range(24, 24 + 20 * struct.unpack_from("<Q", data, 16)[0], 20):
+        if struct.unpack_from("<H", data, at)[0] == 273:
+            struct.pack_into("<HQq", data, at + 2, 17, 1, offset)
+    path.write_bytes(data)
+    with pytest.raises(BadImage, match="shorter than its header says"):
+        open_windows(path)[0:1]
+
+
 def test_damage_inside_is_refused_when_it_is_met(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, pixels((64, 64)), tile=(32, 32), compression="zlib", metadata=None)

@@ -7,6 +7,7 @@ other format is decoded whole, under the limits of `decode`.
 from __future__ import annotations
 
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -102,11 +103,11 @@ class _Flat(_Scaled):
         self._row = shape[1] * shape[2] * dtype.itemsize
 
     def rows(self, top: int, bottom: int) -> NDArray[Any]:
-        """Read those bytes of the file. Fault if it has become shorter."""
-        count = (bottom - top) * self._row
+        """Read those bytes of the file. Fault if they lie outside it, or it has become shorter."""
+        start, count = self._offset + top * self._row, (bottom - top) * self._row
         with open_plain(self._path) as file:
-            file.seek(self._offset + top * self._row)
-            data = file.read(count)
+            inside = 0 <= start <= file.seek(0, os.SEEK_END)
+            data = file.read(count) if inside and file.seek(start) == start else b""
         if len(data) != count:
             raise BadImage(self._path, "shorter than its header says")
         pixels = np.frombuffer(data, self.dtype).reshape(bottom - top, *self.shape[1:])
