@@ -54,7 +54,7 @@ FLAGS = {
     "doctor": set(),
     "bench": {"--preset", "--rounds", "--json"},
     "reproduce": {
-        "--list", "--data", "--scale", "--out", "--seeds", "--images-seen", "--labelled", "--json",
+        "--list", "--data", "--scale", "--out", "--seeds", "--images-seen", "--size", "--labelled", "--json",
         "--photos", "--protocol", "--tags", "--weights",
     },
 }  # fmt: skip

@@ -35,7 +35,7 @@ def _run(folder: Path, channels: int = 3) -> Run:
         room.encoder.body[-1].weight.mul_(4)
         for norm in (m for m in room.modules() if isinstance(m, BatchNorm2d)):
             norm.momentum = 1.0  # running statistics from one batch
-        room.generator(torch.rand(64, 8, 2, 2) * 2 - 1)
+        room.generator.decoders.side_by_side(torch.rand(64, 8, 2, 2) * 2 - 1)
         room.encoder(to_unit(data.images))
     run = Run.create(folder / "run", "layer_disposal")
     run.commit(config=dataclasses.asdict(room.config), spec=dataclasses.asdict(room.spec), status="done")

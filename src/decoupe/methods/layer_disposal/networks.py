@@ -1,13 +1,12 @@
 """The networks of Figure 3-1: encoder E, the K + 1 decoders, discriminator D; and the classifiers of section 3.2.1.
 
-The decoders have weights of their own but equal shapes: on a GPU they run side by side as grouped convolutions, on a
-CPU, whose caches that would overflow, one after the other.
+The decoders have weights of their own but equal shapes: they run side by side as grouped convolutions, and on a CPU,
+whose caches that overflows, are trained one after the other.
 """
 
 from __future__ import annotations
 
 import math
-import threading
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,8 +22,6 @@ SPREAD = 0.02
 """Standard deviation of initial weights (DCGAN)."""
 SLOPE = 0.2
 """Slope of leaky ReLU below 0 (DCGAN)."""
-BORROWED = threading.Lock()
-"""Held while weights are lent to the one decoder that stands for all: threads that predict would mix theirs up."""
 
 
 def initialise(network: nn.Module) -> None:
@@ -154,8 +151,9 @@ class Decoders(nn.Module):
             )  # in a tuple: it has no weights to register
 
     def forward(self, codes: Tensor) -> Tensor:
-        """All decoders, in the way that is faster on the device."""
-        return self.side_by_side(codes) if codes.is_cuda or not self._one else self.in_turn(codes)
+        """All decoders: in training in the way that is faster on the device, else at once, which threads can share."""
+        one_by_one = self.training and self._one and not codes.is_cuda
+        return self.in_turn(codes) if one_by_one else self.side_by_side(codes)
 
     def side_by_side(self, codes: Tensor) -> Tensor:
         """All decoders at once, as grouped convolutions."""
@@ -168,9 +166,8 @@ class Decoders(nn.Module):
         tensors = [*self.named_parameters(), *self.named_buffers()]
         shares = {key: tensor.chunk(self.groups, self._axis(key)) for key, tensor in tensors if tensor.ndim}
         each = ({key: share[index] for key, share in shares.items()} for index in range(self.groups))
-        with BORROWED:
-            one = self._one[0].train(self.training)
-            made = [functional_call(one, share, (codes,)) for share in each]
+        one = self._one[0].train(self.training)
+        made = [functional_call(one, share, (codes,)) for share in each]
         if self.training:
             for count in (buffer for buffer in self.buffers() if not buffer.ndim):
                 count.add_(1)  # batches seen, which all decoders have in common
