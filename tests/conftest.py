@@ -49,6 +49,20 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def mobilenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a MobileNetV2 as if it had been trained elsewhere."""
+    import torch
+    from safetensors.torch import save_file
+
+    from decoupe.nn.backbones import backbone
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "mobilenet_v2_some.safetensors"
+    save_file({k: v.contiguous() for k, v in backbone("mobilenet_v2").body.state_dict().items()}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""
     return ROOT

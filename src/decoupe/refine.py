@@ -163,7 +163,7 @@ def _digest(model: Model, taught: Sequence[Given]) -> str:
     """Of the weights that training starts from and the masks it learns."""
     sums = hashlib.sha256(str(model.run.info["files"]["weights.safetensors"]).encode())
     for one in taught:
-        sums.update(one.path.name.encode(errors="surrogateescape"))
+        sums.update(one.path.name.encode(errors="surrogatepass"))
         sums.update(np.ascontiguousarray(one.labels()).astype(np.int16).tobytes())
     return sums.hexdigest()
 
@@ -186,13 +186,19 @@ def _create(path: Any, model: Model, plan: Plan, settings: dict[str, Any], comma
     return run
 
 
+def taught_by(run: Run) -> dict[str, Any]:
+    """What a refined run says of its lesson. UsageFault where it is none."""
+    before: dict[str, Any] | None = (run.info.get("settings") or {}).get("refine")
+    if before is None:
+        raise UsageFault(f"a refined run at {run.path}", "another", f"use `decoupe fit {run.info['room']} --resume`")
+    return before
+
+
 def _reopen(path: Any, settings: dict[str, Any]) -> Run:
     if path is None:
         raise UsageFault("--run DIR with --resume", "none", "name the run to go on with")
     run = Run.open(path, verify=False)
-    before = (run.info.get("settings") or {}).get("refine")
-    if before is None:
-        raise UsageFault(f"a refined run at {path}", "another", f"use `decoupe fit {run.info['room']} --resume`")
+    before = taught_by(run)
     if before["lesson"] != settings["refine"]["lesson"]:
         raise Fault("the masks and the run that this began with", "others", "restore them, or start a new --run")
     return going_on(run, settings)

@@ -26,7 +26,7 @@ from decoupe.fit import Images, fit
 from decoupe.methods import ROOMS
 from decoupe.model import Model, load
 from decoupe.naming import name, shown
-from decoupe.refine import refine
+from decoupe.refine import refine, taught_by
 from decoupe.supervision import Recipe, learns
 from decoupe.types import VOID, Labels
 
@@ -92,11 +92,10 @@ def _without_first(before: Path, after: Path, room: str) -> Model:
 
     UsageFault where the run that is there was not refined by strokes, or is of another room.
     """
-    info = Run.open(after, verify=False).info
-    if "refine" not in (info.get("settings") or {}):
-        raise UsageFault(f"a refined run at {after}", "another", f"use `decoupe fit {info['room']} --resume`")
-    if info["room"] not in (room, "student"):
-        raise UsageFault(f"a {room} run at {after}", f"one of {info['room']}", "choose another --run")
+    had = Run.open(after, verify=False)
+    taught_by(had)
+    if had.info["room"] not in (room, "student"):
+        raise UsageFault(f"a {room} run at {after}", f"one of {had.info['room']}", "choose another --run")
     if _done(after):
         return load(after)
     raise Fault(f"the run {before} that {after} goes on from", "none", "restore it, or begin anew with another --run")

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 import decoupe
 from decoupe.errors import UsageFault
@@ -15,15 +14,6 @@ from decoupe.methods.clusters import ClusterRoom
 from decoupe.nn.backbones import backbone
 from decoupe.nn.features import FrozenFeatures, parse
 from tests.tiny import photos
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A MobileNetV2 as if it had been trained elsewhere."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "mobilenet_v2_some.safetensors"
-    save_file({k: v.contiguous() for k, v in backbone("mobilenet_v2").body.state_dict().items()}, path)
-    return path
 
 
 @pytest.mark.parametrize(
@@ -46,9 +36,9 @@ def test_a_source_without_network_or_weights_is_refused(source: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_components_are_uncorrelated_and_of_the_variance_they_stand_for(weights: Path) -> None:
+def test_components_are_uncorrelated_and_of_the_variance_they_stand_for(mobilenet_file: Path) -> None:
     images = torch.from_numpy(photos(12, size=64)).float() / 127.5 - 1
-    frozen = FrozenFeatures(str(weights), 3, ("stage2", "stage3"), 4, 6)
+    frozen = FrozenFeatures(str(mobilenet_file), 3, ("stage2", "stage3"), 4, 6)
     frozen.fit([images[:6], images[6:]])
     found = frozen(images)
     assert found.shape == (12, 6, 16, 16) and not found.requires_grad
@@ -63,19 +53,19 @@ def test_components_are_uncorrelated_and_of_the_variance_they_stand_for(weights:
     slow = torch.einsum("dc,bchw->bdhw", frozen.axes, raw - frozen.mean[:, None, None])
     assert torch.allclose(slow, found[:1], atol=1e-4)
     with pytest.raises(UsageFault, match="at most 56 components"):
-        FrozenFeatures(str(weights), 3, ("stage2", "stage3"), 4, 57)
+        FrozenFeatures(str(mobilenet_file), 3, ("stage2", "stage3"), 4, 57)
 
 
 @pytest.mark.parametrize("room", ["autoregressive", "iic"])
 def test_rooms_learn_on_top_and_keep_what_they_need(
-    room: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    room: str, mobilenet_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DECOUPE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "photos").mkdir()
     for index, photo in enumerate(photos(16, size=40)):
         Image.fromarray(photo.transpose(1, 2, 0)).save(tmp_path / f"photos/{index:02d}.png")
-    copy = tmp_path / weights.name
-    copy.write_bytes(weights.read_bytes())
+    copy = tmp_path / mobilenet_file.name
+    copy.write_bytes(mobilenet_file.read_bytes())
     model = decoupe.fit(
         room, tmp_path / "photos", run=tmp_path / "run", features=str(copy), components=8, start="kmeans", size=32,
         batch=8, train_images=16, k=3, over_k=0, precision="fp32", checks=1, width=8,
@@ -84,7 +74,7 @@ def test_rooms_learn_on_top_and_keep_what_they_need(
     again = decoupe.load(tmp_path / "run")
     square = model.square(photos(1, size=32)[0].transpose(1, 2, 0))[None]
     assert torch.equal(torch.from_numpy(model.predict(square)), torch.from_numpy(again.predict(square)))
-    own, given = again.room, backbone("mobilenet_v2", weights=weights).body.state_dict()
+    own, given = again.room, backbone("mobilenet_v2", weights=mobilenet_file).body.state_dict()
     assert isinstance(own, ClusterRoom) and own.trunk.frozen is not None
     kept = own.trunk.frozen.network.body.state_dict()
     assert all(torch.equal(kept[k], v) for k, v in given.items() if not k.startswith("classifier"))  # never trained

@@ -165,5 +165,5 @@ def training_data(
         about |= {"tags": tagged.sentence(), "fingerprint": f"{images.fingerprint}+{mark}"}
         if isinstance(training.cues, CueFolder):
             reporter.note(training.cues.sentence())
-    give_back()  # the lists that names and keys were made from
+    give_back(len(images))  # what names and keys were made from
     return Prepared(training, about)

@@ -36,9 +36,6 @@ NAMED = frozenset(
 
 LISTED = READ | NAMED
 
-MANY = 100_000
-"""Images whose names leave so much free memory behind that it is given back."""
-
 COLUMNS = ("image", "path", "file", "filename", "image_path")
 """Column of a CSV manifest that holds the file names, the first one found."""
 
@@ -121,8 +118,7 @@ def find(source: str | Path | Sequence[str | Path]) -> Items:
         Fault: nothing is there, or no image is among what is there, or a manifest leads outside its folder.
     """
     items = _found([source] if isinstance(source, str | Path) else list(source))
-    if len(items) >= MANY:
-        give_back()
+    give_back(len(items))
     return items
 
 

@@ -7,7 +7,6 @@ other format is decoded whole, under the limits of `decode`.
 from __future__ import annotations
 
 import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -106,9 +105,9 @@ class _Flat(_Scaled):
         """Read those bytes of the file. Fault if they lie outside it, or it has become shorter."""
         start, count = self._offset + top * self._row, (bottom - top) * self._row
         with open_plain(self._path) as file:
-            inside = 0 <= start <= file.seek(0, os.SEEK_END)
-            data = file.read(count) if inside and file.seek(start) == start else b""
-        if len(data) != count:
+            file.seek(max(0, start))
+            data = file.read(count)
+        if start < 0 or len(data) != count:
             raise BadImage(self._path, "shorter than its header says")
         pixels = np.frombuffer(data, self.dtype).reshape(bottom - top, *self.shape[1:])
         return np.invert(pixels) if self._invert else pixels

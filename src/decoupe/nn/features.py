@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from decoupe.errors import UsageFault
 from decoupe.nn.backbones import BACKBONES, Backbone, backbone
-from decoupe.nn.backbones.weights import folded, install, read_weights
 
 SMALLEST = 1e-3
 """Channels that vary less than this are not blown up."""
@@ -42,14 +41,6 @@ def parse(source: str) -> tuple[str, str]:
     return max(found, key=len), source
 
 
-def read_frozen(network: Backbone, weights: str) -> None:
-    """Fill `network` with the weights of a file or URL; its statistics stay as they are. Fault if they do not fit."""
-    state = read_weights(weights)
-    network.normalise_as("signed" if folded(state) else "imagenet")
-    network.frozen.fill_(True)
-    install(network, state, weights)
-
-
 class FrozenFeatures(nn.Module):
     """(B, C, H, W) in [-1, 1] -> (B, components, H / stride, W / stride) of a frozen network.
 
@@ -63,8 +54,8 @@ class FrozenFeatures(nn.Module):
 
     def __init__(self, source: str, channels: int, layers: Sequence[str], stride: int, components: int) -> None:
         super().__init__()
-        name, self.weights = parse(source)
-        self.network: Backbone = backbone(name, channels=channels)
+        self.name, self.weights = parse(source)
+        self.network: Backbone = backbone(self.name, channels=channels)
         self.layers, self.stride, self.components = tuple(layers), stride, components
         with torch.no_grad():
             wide = sum(
@@ -89,7 +80,8 @@ class FrozenFeatures(nn.Module):
     @torch.no_grad()
     def fit(self, parts: Sequence[Tensor]) -> None:
         """Read the weights, and take components from parts (B, C, H, W) in [-1, 1] of the training images."""
-        read_frozen(self.network, self.weights)
+        given = backbone(self.name, channels=self.network.channels, weights=self.weights, frozen=True)
+        self.network.load_state_dict(given.state_dict())
         self.eval()
         rows = torch.cat([self.maps(part).cpu().movedim(1, 3).flatten(0, 2) for part in parts])
         rows = rows[:: max(1, -(-len(rows) // ROWS))].double()

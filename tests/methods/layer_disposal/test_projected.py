@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 import decoupe
 from decoupe.errors import Fault, UsageFault
@@ -20,21 +19,13 @@ from decoupe.nn.backbones import backbone
 from tests.tiny import TINY, photos
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(3)
-    path = tmp_path_factory.mktemp("weights") / "mobilenet_v2_some.safetensors"
-    save_file({k: v.contiguous() for k, v in backbone("mobilenet_v2").body.state_dict().items()}, path)
-    return path
-
-
-def test_every_head_judges_its_own_map_in_parts(weights: Path) -> None:
+def test_every_head_judges_its_own_map_in_parts(mobilenet_file: Path) -> None:
     """Against the heads applied by hand to the maps of the same network."""
     torch.manual_seed(0)
-    judge = FeatureDiscriminator(3, str(weights)).eval()
+    judge = FeatureDiscriminator(3, str(mobilenet_file)).eval()
     judge.read()
     images = torch.rand(2, 3, 64, 64) * 2 - 1
-    whole = backbone("mobilenet_v2", weights=weights).eval()
+    whole = backbone("mobilenet_v2", weights=mobilenet_file).eval()
     maps = whole.layers(images, STAGES)
     expected = []
     for head, stage in zip(judge.heads, STAGES, strict=True):
@@ -48,8 +39,8 @@ def test_every_head_judges_its_own_map_in_parts(weights: Path) -> None:
         FeatureDiscriminator(3, "weights.pth")
 
 
-def test_heads_learn_and_the_network_does_not(weights: Path) -> None:
-    config = Config(**(TINY["layer_disposal"] | {"features": str(weights), "r1": 0.0, "average": 0.0}))
+def test_heads_learn_and_the_network_does_not(mobilenet_file: Path) -> None:
+    config = Config(**(TINY["layer_disposal"] | {"features": str(mobilenet_file), "r1": 0.0, "average": 0.0}))
     torch.manual_seed(0)
     room = LayerDisposal(config, DataSpec(3, 32)).train()
     room.discriminator.read()  # type: ignore[operator,union-attr]
@@ -73,9 +64,9 @@ def test_heads_learn_and_the_network_does_not(weights: Path) -> None:
     } <= changed
 
 
-def test_a_run_is_used_without_the_file(weights: Path, tmp_path: Path) -> None:
-    copy = tmp_path / weights.name
-    copy.write_bytes(weights.read_bytes())
+def test_a_run_is_used_without_the_file(mobilenet_file: Path, tmp_path: Path) -> None:
+    copy = tmp_path / mobilenet_file.name
+    copy.write_bytes(mobilenet_file.read_bytes())
     (tmp_path / "photos").mkdir()
     for i, photo in enumerate(photos(8)):
         Image.fromarray(photo.transpose(1, 2, 0)).save(tmp_path / "photos" / f"{i}.png")
@@ -86,10 +77,10 @@ def test_a_run_is_used_without_the_file(weights: Path, tmp_path: Path) -> None:
     assert torch.equal(torch.from_numpy(model.predict(square)), torch.from_numpy(again.predict(square)))
 
 
-def test_a_gradient_penalty_is_of_the_mean_score_and_other_bands_are_judged_too(weights: Path) -> None:
+def test_a_gradient_penalty_is_of_the_mean_score_and_other_bands_are_judged_too(mobilenet_file: Path) -> None:
     """Against the gradient of one image's mean score at a time."""
     torch.manual_seed(0)
-    judge = FeatureDiscriminator(5, str(weights)).eval()
+    judge = FeatureDiscriminator(5, str(mobilenet_file)).eval()
     judge.read()
     images = (torch.rand(2, 5, 32, 32) * 2 - 1).requires_grad_(True)
     found = losses.gradient_penalty(judge(images), images)

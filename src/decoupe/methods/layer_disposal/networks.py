@@ -145,10 +145,10 @@ class Decoders(nn.Module):
         )  # fmt: skip
         self.last = _Last(groups * width, groups * shape.outputs, 4, 2, 1, groups=groups)
         initialise(self)
-        with torch.device("meta"):
-            self._one: tuple[Decoders, ...] = (
-                (Decoders(shape, 1),) if groups > 1 else ()
-            )  # in a tuple: it has no weights to register
+        self._one: tuple[Decoders, ...] = ()  # what `in_turn` lends weights to; in a tuple: it has none to register
+        if groups > 1:
+            with torch.device("meta"):
+                self._one = (Decoders(shape, 1),)
 
     def forward(self, codes: Tensor) -> Tensor:
         """All decoders: in training in the way that is faster on the device, else at once, which threads can share."""

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from decoupe.nn.backbones import backbone
-from decoupe.nn.backbones.base import headless
-from decoupe.nn.features import parse, read_frozen
+from decoupe.methods.layer_disposal.networks import SLOPE
+from decoupe.nn.backbones import headless
+from decoupe.nn.features import parse
 from decoupe.nn.spectral import SpectralConv2d
 
 STAGES = ("stage1", "stage2", "stage3", "stage4")
@@ -20,7 +20,6 @@ WIDTH = 64
 """Channels of the heads."""
 PLACES = 4
 """Each head gives scores for PLACES x PLACES parts of the image at most."""
-SLOPE = 0.2
 
 
 class FeatureDiscriminator(nn.Module):
@@ -30,8 +29,7 @@ class FeatureDiscriminator(nn.Module):
         """`source`: NAME:FILE of the network's weights. UsageFault if it names no network."""
         super().__init__()
         self.name, self.weights = parse(source)
-        self.channels = channels
-        self.network = headless(backbone(self.name, channels=channels))
+        self.network = headless(self.name, channels)
         with torch.no_grad():
             maps = self.network.eval().layers(torch.zeros(1, channels, 64, 64), STAGES)
         self.heads = nn.ModuleList(
@@ -50,9 +48,8 @@ class FeatureDiscriminator(nn.Module):
 
     def read(self) -> None:
         """Read the network's weights: once, when a run begins. Fault on a file that does not fit."""
-        given = backbone(self.name, channels=self.channels)
-        read_frozen(given, self.weights)
-        self.network.load_state_dict(headless(given).state_dict())
+        given = headless(self.name, self.network.channels, self.weights, frozen=True)
+        self.network.load_state_dict(given.state_dict())
 
     def train(self, mode: bool = True) -> FeatureDiscriminator:
         """As everywhere, but the frozen network's statistics are not to change."""

@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from decoupe.losses.variational import Gaussian
-from decoupe.nn.backbones import backbone
-from decoupe.nn.backbones.base import headless
+from decoupe.nn.backbones import headless
 
 WIDEST = 4
 """Channels of the coarsest level, in units of the width."""
@@ -63,7 +62,7 @@ class BackboneEncoder(nn.Module):
         super().__init__()
         self.widths = levels(width, halvings)
         self.name, self.channels, self.halvings = name, channels, halvings
-        self.body = headless(backbone(name, channels=channels))
+        self.body = headless(name, channels)
         with torch.no_grad():
             self.body.eval()
             self.names, inputs = self._stages(torch.zeros(1, channels, 64, 64))
@@ -71,7 +70,7 @@ class BackboneEncoder(nn.Module):
 
     def load(self, weights: str) -> None:
         """Take the weights of a file or URL. Fault where they do not fit."""
-        given = headless(backbone(self.name, channels=self.channels, weights=weights))
+        given = headless(self.name, self.channels, weights)
         self.body.load_state_dict(given.state_dict())
 
     def _stages(self, images: Tensor) -> tuple[list[list[str]], list[int]]:

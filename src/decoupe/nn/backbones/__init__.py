@@ -23,7 +23,7 @@ from decoupe.nn.backbones.resnet import ResNet18, ResNet50
 from decoupe.nn.backbones.vgg import VGG16
 from decoupe.nn.backbones.weights import folded, install, read_weights
 
-__all__ = ["BACKBONES", "Backbone", "Body", "Entry", "backbone"]
+__all__ = ["BACKBONES", "Backbone", "Body", "Entry", "backbone", "headless"]
 
 
 @dataclass(frozen=True)
@@ -81,4 +81,11 @@ def backbone(
     if state is not None:
         with torch.no_grad():
             install(network, state, str(weights))
+    return network
+
+
+def headless(name: str, channels: int, weights: str | Path = "", frozen: bool | None = None) -> Backbone:
+    """As `backbone`, without the layers that tell classes apart: for maps alone they would be stored for nothing."""
+    network = backbone(name, channels=channels, weights=weights, frozen=frozen)
+    setattr(network.body, network.body.FINAL.split(".")[0], torch.nn.Identity())
     return network

@@ -164,12 +164,6 @@ class Backbone(nn.Module):
         return Fault(f"a layer of the trunk ({example})", repr(name), "choose one of these")
 
 
-def headless(network: Backbone) -> Backbone:
-    """Without the layers that tell classes apart: where only maps are wanted they would be stored, and never used."""
-    setattr(network.body, network.body.FINAL.split(".")[0], nn.Identity())
-    return network
-
-
 class _Enough(Exception):  # noqa: N818
     """All maps that were asked for are there."""
 
