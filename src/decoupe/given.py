@@ -33,7 +33,7 @@ class Given:
     def digest(self) -> str:
         """Stands for all tags."""
         parts = sorted((key, row.tobytes().hex()) for key, row in self.rows.items())
-        return hashlib.sha256(repr(parts).encode(errors="surrogateescape")).hexdigest()
+        return hashlib.sha256(repr(parts).encode(errors="surrogatepass")).hexdigest()
 
     def of(self, keys: Sequence[str], count: int) -> Row:
         """(count, K): the rows of these photos, the last one repeated."""

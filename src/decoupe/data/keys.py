@@ -71,7 +71,7 @@ def shorten(key: str, name: str) -> str:
 
 
 def _hash(name: str, turn: int) -> str:
-    return hashlib.sha256(f"{turn}:{name}".encode(errors="surrogateescape")).hexdigest()[:8]
+    return hashlib.sha256(f"{turn}:{name}".encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 def _repeated(values: Sequence[str]) -> set[str]:

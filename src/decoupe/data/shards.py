@@ -166,5 +166,5 @@ def _contents(shard: str, size: int, changed: int) -> Contents:
 
 
 def _digest(name: str) -> np.uint64:
-    raw = hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8).digest()
+    raw = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest()
     return np.uint64(int.from_bytes(raw, "big"))

@@ -211,7 +211,7 @@ def thirds(names: Sequence[str], shares: Sequence[int], splits: Sequence[str]) -
 
     The order is that of the names' sha256, so it is the same everywhere and independent of what else is there.
     """
-    order = sorted(names, key=lambda name: hashlib.sha256(name.encode(errors="surrogateescape")).digest())
+    order = sorted(names, key=lambda name: hashlib.sha256(name.encode(errors="surrogatepass")).digest())
     total, out, begin = sum(shares), dict[str, str](), 0
     for position, split in enumerate(splits):
         end = round(len(order) * sum(shares[: position + 1]) / total)

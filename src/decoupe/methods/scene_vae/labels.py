@@ -115,7 +115,7 @@ def describe(config: Config) -> tuple[tuple[str, ...], str]:
         for mask in place.masks:
             parts = [mask.file] if mask.file.is_file() else sorted(p for p in mask.file.rglob("*") if p.is_file())
             for part in parts:
-                total.update(f"{mask.key}:{sha256(part)};".encode(errors="surrogateescape"))
+                total.update(f"{mask.key}:{sha256(part)};".encode(errors="surrogatepass"))
     return names, total.hexdigest()
 
 
@@ -206,7 +206,7 @@ def _matched(place: Folder, items: Sequence[Item]) -> list[tuple[int, Found]]:
 def _limited(pairs: list[tuple[int, Found]], limit: int | None) -> list[tuple[int, Found]]:
     if limit is None:
         return pairs
-    return sorted(pairs, key=lambda pair: hashlib.sha256(pair[1].key.encode(errors="surrogateescape")).digest())[:limit]
+    return sorted(pairs, key=lambda pair: hashlib.sha256(pair[1].key.encode(errors="surrogatepass")).digest())[:limit]
 
 
 def _square(found: Found, item: Item, size: int, translate: Translate) -> NDArray[np.uint8]:
