@@ -78,6 +78,15 @@ class Stack:
         masks = self.masks if keep is None else self.masks * keep[:, :, None, None, None]
         return composite(list(zip(self.images.unbind(1), masks.unbind(1), strict=True)), self.background)
 
+    def moved(self, shift: Tensor) -> Stack:
+        """Every layer moved by its own (B, K, 2), (x, y) in half sides; its border goes on beyond the image."""
+        k, whole = self.masks.shape[1], torch.cat([self.images, self.masks], 2)
+        flat = whole.flatten(0, 1)
+        still = flat.new_zeros(len(flat), dtype=torch.bool)
+        flat = warp(flat, torch.ones_like(still, dtype=shift.dtype), shift.flatten(0, 1), still, "border")
+        layers = flat.view(-1, k, *flat.shape[1:])
+        return Stack(self.background, layers[:, :, :-1], layers[:, :, -1:])
+
     def detach(self) -> Stack:
         """The same values without their graph."""
         return Stack(self.background.detach(), self.images.detach(), self.masks.detach())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from decoupe.data.synthetic import write
+from decoupe.errors import UsageFault
 from decoupe.reproduce import TABLES, layers, layers_rows
 from decoupe.reproduce.study import reproduce
 
@@ -44,3 +45,25 @@ def test_the_settings_are_those_of_the_text() -> None:
     assert shares == [share for share in layers.FRACTIONS for _ in range(3)]
     same = dataclasses.asdict(config("layers-table-4.1", "Disposal")) | {"keep_prob": 1.0}
     assert dataclasses.asdict(config("layers-no-disposal", "Autoencoder")) == same
+
+
+def test_runs_of_the_projected_table_look_through_the_given_network(tmp_path: Path, mobilenet_file: Path) -> None:
+    write(tmp_path / "scenes", "scenes", 16, 32, 0)
+    whole = TABLES["layers-projected"]
+    table = dataclasses.replace(whole, rows=(whole.rows[0], whole.rows[2]), claims=())
+    network = f"mobilenet_v2:{mobilenet_file}"
+    done = reproduce(
+        table, f"synth:{tmp_path / 'scenes'}", out=tmp_path / "out", seeds=1, images_seen=32, size=32,
+        given={"weights": network},
+    )  # fmt: skip
+    assert done["config"]["settings"]["features"] == network and done["config"]["settings"]["photo_weight"] == 10
+    assert [row["row"] for row in done["results"]] == ["Disposal", "Autoencoder"]
+    assert done["results"][1]["settings"][0]["changes"] == {"keep_prob": 1.0}
+    assert all(0 < row["metrics"]["mean"] < 1 for row in done["results"])
+
+
+@pytest.mark.parametrize("given", [{}, {"weights": "mobilenet_v2:x", "tags": "t.csv"}])
+def test_the_projected_table_wants_a_network_and_nothing_else(given: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(UsageFault, match="--weights NAME:FILE alone with layers-projected"):
+        reproduce("layers-projected", "synth:x", given=given, out=tmp_path)
+    assert not list(tmp_path.iterdir())

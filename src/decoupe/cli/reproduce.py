@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from decoupe.reproduce import SCALES, TABLES
 from decoupe.reproduce.sheet import sheet, verdict
 
 GIVEN = ("photos", "tags", "weights")
-"""What tables of rooms that learn from tags may be given."""
+"""What tables of rooms that learn from tags, or through a network, may be given."""
 
 
 def flags(parser: Parser) -> None:
@@ -65,7 +64,13 @@ def flags(parser: Parser) -> None:
         help="in tables of tags: photos to train on in place of those of --data",
     )
     add("--tags", metavar="FILE", type=filled("--tags"), help="their tags (default: those of the layout of --data)")
-    add("--weights", metavar="FILE", type=filled("--weights"), help="in tables of tags: the backbone's first weights")
+    add(
+        "--weights",
+        metavar="FILE",
+        type=filled("--weights"),
+        help="in tables of tags: the backbone's first weights; in layers-projected NAME:FILE of the network that it "
+        "looks through",
+    )
     add("--json", metavar="FILE", type=filled("--json"), help="write the rows here too")
 
 
@@ -110,28 +115,21 @@ def _folder(given: argparse.Namespace) -> Path:
 
 
 def _reproduce(given: argparse.Namespace) -> dict[str, Any]:
-    from decoupe.reproduce.study import reproduce
+    from decoupe.reproduce.study import command_line, reproduce
 
+    named = ("scale", "out", "seeds", "images_seen", "size", "labelled", "protocol", *GIVEN, "json")
+    again = command_line(given.table, given.data, **{name: getattr(given, name) for name in named})
     reporter = console.reporter()
     try:
         return reproduce(
             given.table, given.data, scale=given.scale, out=given.out, seeds=given.seeds,
             images_seen=given.images_seen, size=given.size, labelled=given.labelled, protocol=given.protocol,
             given={name: getattr(given, name) for name in GIVEN if getattr(given, name) is not None},
-            command=_again(given), reporter=reporter, counting=console.counting,
+            command=again, reporter=reporter, counting=console.counting,
         )  # fmt: skip
     finally:
         if isinstance(reporter, console.Bars):
             reporter.close()
-
-
-def _again(given: argparse.Namespace) -> str:
-    """The command line that does the same once more."""
-    words = ["decoupe", "reproduce", given.table, "--data", given.data, "--scale", given.scale]
-    for flag in ("out", "seeds", "images_seen", "size", "labelled", "protocol", *GIVEN, "json"):
-        if (value := getattr(given, flag)) is not None:
-            words += [f"--{flag.replace('_', '-')}", str(value)]
-    return shlex.join(words)
 
 
 def show(content: Mapping[str, Any]) -> None:

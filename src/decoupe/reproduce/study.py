@@ -115,7 +115,7 @@ def reproduce(
         labelled: images that get a label, in tables of nearest neighbours; None = the table's own number.
         protocol: a name of `PROTOCOLS`; None = the table's, else the layout's.
         given: {"photos", "tags", "weights"} for tables of rooms that learn from tags: other photos to train on, their
-            tags, and the weights to begin with.
+            tags, and the weights to begin with; {"weights"} for a table that looks through a network: NAME:FILE.
         command: what to say after Ctrl-C; default: the command line of these arguments.
         reporter: told of training; counting: makes a progress display for scoring.
 
@@ -135,9 +135,9 @@ def reproduce(
     if labelled is not None and chosen.labelled is None:
         with_labels = ", ".join(name for name, one in TABLES.items() if one.labelled is not None)
         raise UsageFault(f"--labelled with {with_labels}", chosen.name, "leave it out: no image gets a label there")
-    _check_given(chosen, given or {})
+    chosen = _given(chosen, given or {})
     folder = Path(out) if out is not None else Path("runs/reproduce") / scale
-    words = command or _command(
+    words = command or command_line(
         chosen.name, data,
         scale=scale, out=out, seeds=seeds, images_seen=images_seen, size=size, labelled=labelled,
     )  # fmt: skip
@@ -170,17 +170,27 @@ def _table(table: str | Table) -> Table:
     return TABLES[table]
 
 
-def _check_given(table: Table, given: Mapping[str, Any]) -> None:
-    """UsageFault on photos, tags or weights for a table whose rows have no use for them."""
+def _given(table: Table, given: Mapping[str, Any]) -> Table:
+    """The table with the network it looks through. UsageFault on photos, tags or weights that it has no use for."""
     rooms = {variant.room for row in table.rows for variant in row.variants}
+    if table.network:
+        if set(given) != {"weights"}:
+            raise UsageFault(
+                f"--weights NAME:FILE alone with {table.name}",
+                ", ".join(given) or "none",
+                "give the network that it looks through: mobilenet_v2:FILE, resnet50:FILE, ...",
+            )
+        return table.through(str(given["weights"]))
     if given and not any(ROOMS[room].wants_tags for room in rooms if room in ROOMS):
         flags = ", ".join(f"--{name}" for name in given)
         raise UsageFault(f"a table of tags with {flags}", table.name, "leave these out")
     if "photos" in given and "tags" not in given:
         raise UsageFault("--tags FILE with --photos", "none", "give the tags of these photos")
+    return table
 
 
-def _command(table: str, data: str, **given: Any) -> str:
+def command_line(table: str, data: str, **given: Any) -> str:
+    """What to type for these arguments; those that are None are left out."""
     flags = {f"--{name.replace('_', '-')}": value for name, value in given.items() if value is not None}
     parts = [part for flag, value in flags.items() for part in (flag, str(value))]
     return shlex.join(["decoupe", "reproduce", table, "--data", data, *parts])

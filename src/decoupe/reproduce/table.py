@@ -41,6 +41,8 @@ class Variant:
     """Further options, where they depend on the scale or on the length of the run."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of `fit` (tags, backgrounds, ...)."""
+    network: str = ""
+    """The option that takes NAME:FILE of a network, which `--weights` gives; empty = it takes none."""
 
     def base(self, scale: str) -> Any:
         """The Config that the preset of this scale names. UsageFault if the room or the preset does not exist."""
@@ -141,3 +143,19 @@ class Table:
     """How long the text's runs are, in words."""
     labelled: int | None = None
     """Images that get a label in each draw, where rows are measured by nearest neighbours."""
+
+    @property
+    def network(self) -> bool:
+        """Whether runs look through a network that `--weights` gives."""
+        return any(variant.network for row in self.rows for variant in row.variants)
+
+    def through(self, network: str) -> Table:
+        """The same table, its runs looking through `network`, NAME:FILE."""
+
+        def one(variant: Variant) -> Variant:
+            if not variant.network:
+                return variant
+            return dataclasses.replace(variant, options={**variant.options, variant.network: network})
+
+        rows = (dataclasses.replace(row, variants=tuple(map(one, row.variants))) for row in self.rows)
+        return dataclasses.replace(self, rows=tuple(rows))

@@ -119,6 +119,35 @@ def test_overlap_is_the_mean_cosine_of_pairs() -> None:
     assert float(losses.overlap(torch.ones(2, 1, 1, 4, 4))) == 0
 
 
+def test_moved_layers_are_those_of_other_pixels_and_go_on_beyond_the_border() -> None:
+    """Whole pixels: image and mask of a layer move together, each layer by itself, the background stays."""
+    stack, side = _stack(2, size=4), 4
+    pixels = torch.tensor([[[1, 0], [0, -2]], [[-3, 1], [0, 0]]])
+    moved = stack.moved(pixels.double() * 2 / side)
+    assert moved.background is stack.background
+    for image, k, y, x in itertools.product(range(2), range(2), range(side), range(side)):
+        right, down = pixels[image, k].tolist()
+        from_y, from_x = min(max(y - down, 0), side - 1), min(max(x - right, 0), side - 1)
+        for found, given in ((moved.images, stack.images), (moved.masks, stack.masks)):
+            assert torch.allclose(found[image, k, :, y, x], given[image, k, :, from_y, from_x])
+
+
+def test_undecided_is_the_distance_to_the_nearer_end() -> None:
+    masks = torch.tensor([0.0, 1.0, 0.5, 0.2, 0.9, 0.6]).view(1, 2, 1, 1, 3).requires_grad_(True)
+    assert float(losses.undecided(masks).detach()) == pytest.approx((0 + 0 + 0.5 + 0.2 + 0.1 + 0.4) / 6)
+    losses.undecided(masks).backward()
+    assert masks.grad is not None
+    assert masks.grad.flatten()[3:].sign().tolist() == [1, -1, -1], "below 1/2 it falls towards 0, above towards 1"
+
+
+def test_too_small_counts_layers_by_themselves() -> None:
+    """One layer at twice the area does not make up for one that covers a quarter of it, or nothing."""
+    masks = torch.tensor([0.2, 0.025, 0.0]).view(1, 3, 1, 1, 1).expand(2, 3, 1, 4, 4)
+    assert float(losses.too_small(masks, 0.1)) == pytest.approx((0 + 0.75 + 1) / 3, rel=1e-5)
+    half = torch.cat([torch.zeros(1, 1, 1, 4, 4), torch.ones(1, 1, 1, 4, 4)])
+    assert float(losses.too_small(half, 0.5)) == 0, "over the batch, not in each image"
+
+
 def test_gradient_penalty_of_a_known_function() -> None:
     """D(x) = a sum x^2 has |grad|^2 = 4 a^2 |x|^2; and the penalty has a gradient in a."""
     x = torch.rand(3, 2, 4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_(True)

@@ -118,6 +118,23 @@ def test_photos_are_rebuilt_from_all_layers_while_some_of_them_are_dropped_befor
         generator(Batch(torch.arange(1), alone, alone, Draw(0, 1), 0.0))
 
 
+def test_d_sees_layers_moved_each_by_itself_and_e_does_not() -> None:
+    room = _vivid(move=0.25, augment=False)
+    seen: dict[str, list[Tensor]] = {"D": [], "E": []}
+    for name, module in (("D", room.discriminator), ("E", room.encoder)):
+        module.register_forward_pre_hook(lambda _, given, name=name: seen[name].append(given[0].detach().clone()))
+    generator, discriminator = _phases(room)
+    batch = _batch()
+    generator(batch), discriminator(batch)
+    made = discriminator.game.made(batch)
+    assert made.shift is not None and made.shift.shape == (8, room.config.k, 2)
+    assert 0.4 < float(made.shift.abs().max()) <= 0.5, "in half sides"
+    moved = losses.generate(made.stack.moved(made.shift), made.keep)
+    assert torch.equal(seen["D"][0], moved) and torch.equal(seen["D"][2], moved), "both see the same images"
+    assert not torch.allclose(moved, losses.generate(made.stack, made.keep))
+    assert torch.equal(seen["E"][0], made.stack.flatten())
+
+
 def test_without_a_generator_phase_the_other_makes_its_own_images() -> None:
     room = _room()
     batch = _batch()
@@ -151,7 +168,7 @@ def test_codes_follow_the_prior(prior: str, latent: str) -> None:
         {"unique_weight": 2.0}, {"r1": 5.0, "r1_every": 1}, {"adversarial": "hinge"},
         {"augment": True}, {"blocks": "residual"}, {"norm": "group"}, {"shared_trunk": False}, {"latent": "flat"},
         {"zoom": 1.3}, {"mirror": False}, {"even": False}, {"initial": "identical"}, {"prior": "normal"},
-        {"photo_weight": 3.0},
+        {"photo_weight": 3.0}, {"move": 0.2}, {"binary_weight": 2.0}, {"area": 0.5},
     ],
     ids=lambda o: next(iter(o)),
 )  # fmt: skip

@@ -36,6 +36,15 @@ class Config:
     """Probability that a layer is KEPT; 1 = no disposal, the text's autoencoder."""
     learn_keep: bool = False
     """Learn a probability for each layer; their mean stays keep_prob (beyond the text)."""
+    move: float = 0.0
+    """D sees every layer moved by up to this share of a side, each by itself: what is an object stays one (Bielski and
+    Favaro 2019; beyond the text; 0 = none)."""
+    binary_weight: float = 0.0
+    """Weight of a penalty on masks between 0 and 1 (beyond the text; 0 = none)."""
+    area: float = 0.0
+    """Share of the images that each layer is to cover at least (beyond the text; 0 = none)."""
+    area_weight: float = 1.0
+    """Weight of the penalty on layers that cover less than `area`."""
     unique_weight: float = 0.0
     """Weight of a penalty on masks that lie on one another (beyond the text; 0 = none)."""
     inference: Inference = "latent"
@@ -110,6 +119,10 @@ class Config:
         in_range("keep_prob", self.keep_prob, 0.01, 1)
         in_range("unique_weight", self.unique_weight, 0, 1e6)
         in_range("encoder_weight", self.encoder_weight, 0, 1e6)
+        in_range("move", self.move, 0, 0.5)
+        in_range("binary_weight", self.binary_weight, 0, 1e6)
+        in_range("area", self.area, 0, 0.5)
+        in_range("area_weight", self.area_weight, 0, 1e6)
         in_range("photo_weight", self.photo_weight, 0, 1e6)
         in_range("encoder_images", self.encoder_images, self.batch, 1e9)
         in_range("z", self.z, 1, 4096)
@@ -156,6 +169,10 @@ PRESETS: dict[str, Config] = {
         blocks="residual",
         adversarial="hinge",
         augment=True,
+        photo_weight=10.0,
+        move=0.125,
+        binary_weight=0.5,
+        area=0.1,
         lr=3e-4,
         lr_discriminator=3e-4,
         average=0.995,

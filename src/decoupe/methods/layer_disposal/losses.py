@@ -96,6 +96,18 @@ def overlap(masks: Tensor) -> Tensor:
     return (cosines.sum() - cosines.diagonal().sum()) / (k * (k - 1))
 
 
+# Bielski and Favaro 2019, Eq. 8: min(m, 1 - m)
+def undecided(masks: Tensor) -> Tensor:
+    """(B, K, 1, S, S) in [0, 1]: the mean distance to the nearer of 0 and 1, in [0, 1/2]."""
+    return torch.minimum(masks, 1 - masks).float().mean()
+
+
+# Bielski and Favaro 2019, Eq. 7: max(0, a - mean of m), here in shares of a and for each layer
+def too_small(masks: Tensor, area: float) -> Tensor:
+    """(B, K, 1, S, S) in [0, 1]: by how much layers cover less than `area` on average, in [0, 1]."""
+    return F.relu(1 - masks.float().mean((0, 2, 3, 4)) / area).mean()
+
+
 # Mescheder et al. 2018, Eq. 9: R1 = gamma / 2 E |grad_x D(x)|^2 at real images
 def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
     """`scores` (B, ...) of `images` (B, C, S, S), which require a gradient: half of the squared norm, mean over B.

@@ -35,7 +35,7 @@ GAMES = {
 class Made:
     """What G made in one step."""
 
-    def __init__(self, codes: Tensor, stack: Stack, keep: Tensor, photos: Tensor | None = None) -> None:
+    def __init__(self, codes: Tensor, stack: Stack, keep: Tensor, photos: Tensor | None, shift: Tensor | None) -> None:
         self.codes = codes
         """(B, Z, h, w) the codes."""
         self.stack = stack
@@ -44,6 +44,8 @@ class Made:
         """(B, K) which layers are kept."""
         self.photos = photos
         """(b, C, S, S) the photos that the last b codes are of, or None where all codes are drawn."""
+        self.shift = shift
+        """(B, K, 2) by how much layers are moved for D, (x, y) in half sides, or None."""
 
 
 class Layers(Game[Made]):
@@ -73,9 +75,16 @@ class Layers(Game[Made]):
             drawn = len(codes) // 2
             photos = self.photos(batch)[drawn:]
             codes = torch.cat([codes[:drawn], self.encoder(photos)])
-        made = Made(codes, self.generator(codes), self.keeping(uniform), photos)
-        self.keep(batch, Made(codes.detach(), made.stack.detach(), made.keep.detach(), photos))
+        far, shift = 2 * self.config.move, None
+        if far:
+            shift = batch.draw.uniform(self.config.k, 2, low=-far, high=far)
+        made = Made(codes, self.generator(codes), self.keeping(uniform), photos, shift)
+        self.keep(batch, Made(codes.detach(), made.stack.detach(), made.keep.detach(), photos, shift))
         return made
+
+    def composed(self, made: Made) -> Tensor:
+        """Images of which layers were dropped, and moved where they are."""
+        return losses.generate(made.stack if made.shift is None else made.stack.moved(made.shift), made.keep)
 
     def photos(self, batch: Batch) -> Tensor:
         """Real photos: mirrored half of the time, in random crops."""
@@ -118,15 +127,21 @@ class GeneratorPhase(_Phase):
         return torch.optim.Adam(parameters, self.game.config.lr, BETAS, fused=True)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The adversarial term, the penalty on masks that lie on one another, and what E learns beside photos."""
+        """The adversarial term, the penalties on masks, and what E learns beside photos."""
         game, config = self.game, self.game.config
         made = game.make(batch)
-        fakes = losses.generate(made.stack, made.keep)
+        fakes = game.composed(made)
         loss = GAMES[config.adversarial][1](game.discriminator(game.shown(fakes, batch.draw)))
         logged = {"G": loss.detach(), "mask": made.stack.masks.detach().mean()}
         if config.unique_weight:
             overlap = losses.overlap(made.stack.masks)
             loss, logged["overlap"] = loss + config.unique_weight * overlap, overlap.detach()
+        if config.binary_weight:
+            undecided = losses.undecided(made.stack.masks)
+            loss, logged["undecided"] = loss + config.binary_weight * undecided, undecided.detach()
+        if config.area:
+            small = losses.too_small(made.stack.masks, config.area)
+            loss, logged["too small"] = loss + config.area_weight * small, small.detach()
         if made.photos is not None:
             drawn, rebuilt = len(fakes) - len(made.photos), made.stack.flatten()
             error = losses.photos(rebuilt[drawn:], made.photos)
@@ -165,7 +180,7 @@ class DiscriminatorPhase(_Phase):
         """Both terms of Eq. 3.3, and R1 where it is on."""
         game, config = self.game, self.game.config
         made = game.made(batch)
-        fakes = game.shown(losses.generate(made.stack, made.keep), batch.draw)
+        fakes = game.shown(game.composed(made), batch.draw)
         reals = game.shown(game.photos(batch), batch.draw)
         lazy = bool(config.r1) and int(batch.draw.shared(config.r1_every, 1)) == 0
         reals.requires_grad_(lazy)

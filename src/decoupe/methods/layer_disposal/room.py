@@ -16,7 +16,7 @@ from decoupe.compositing import Stack, visible
 from decoupe.methods.layer_disposal import losses
 from decoupe.methods.layer_disposal.config import HALVED, Config
 from decoupe.methods.layer_disposal.networks import Discriminator, Encoder, Generator, Keeping, Presence, Shape
-from decoupe.methods.layer_disposal.phases import DiscriminatorPhase, GeneratorPhase, Layers, Made, PixelPhase
+from decoupe.methods.layer_disposal.phases import DiscriminatorPhase, GeneratorPhase, Layers, PixelPhase
 from decoupe.methods.layer_disposal.projected import FeatureDiscriminator
 from decoupe.methods.room import Batch, DataSpec, Room, Stage, TrainingData
 
@@ -106,13 +106,13 @@ class LayerDisposal(Room):
         """Photos rebuilt from their layers, each layer and its mask, and new images with and without dropped layers."""
         game, images = self._game[0], self._small(batch.images)
         stack = self.decompose(images)
-        made = Made(game.codes(batch.draw)[: len(images)], stack, game.keeping(batch.draw.uniform(self.config.k)))
-        new = self.generator(made.codes)
+        new = self.generator(game.codes(batch.draw)[: len(images)])
+        keep = game.keeping(batch.draw.uniform(self.config.k))[: len(images)]
         rows = {"photo": images, "rebuilt": stack.flatten(), "background": stack.background}
         for k in range(self.config.k):
             rows[f"layer {k + 1}"] = stack.images[:, k]
             rows[f"mask {k + 1}"] = (stack.masks[:, k] * 2 - 1).expand_as(images)
-        return rows | {"new": new.flatten(), "new, layers dropped": losses.generate(new, made.keep[: len(images)])}
+        return rows | {"new": new.flatten(), "new, layers dropped": losses.generate(new, keep)}
 
     def _small(self, images: Tensor) -> Tensor:
         """Images at the side that the networks see."""
