@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn import functional as collective
 
 from decoupe.errors import Fault
 
 
+class _Sum(torch.autograd.Function):
+    """all_reduce, whose derivative is an all_reduce too, as often as it is taken (R1 differentiates twice)."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _sum_over_processes(gradients[0])
+
+
 def _sum_over_processes(values: Tensor) -> Tensor:
     """Elementwise sum over all processes, differentiable."""
-    total: Tensor = collective.all_reduce(values)  # type: ignore[no-untyped-call]
+    total: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
     return total
 
 

@@ -16,7 +16,10 @@ from decoupe.methods.layer_disposal.room import LayerDisposal
 from decoupe.methods.room import Batch, DataSpec, Draw, to_unit
 from tests.tiny import TINY, photos
 
-PLAIN = TINY["layer_disposal"] | {"learn_keep": False, "unique_weight": 0.0, "r1": 0.0, "augment": False, "anneal": 0.0}
+PLAIN = TINY["layer_disposal"] | {
+    "learn_keep": False, "unique_weight": 0.0, "move": 0.0, "binary_weight": 0.0, "area": 0.0, "r1": 0.0,
+    "augment": False, "anneal": 0.0,
+}  # fmt: skip
 
 
 def _room(**options: Any) -> LayerDisposal:

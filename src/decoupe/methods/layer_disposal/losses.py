@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from decoupe.compositing import Stack, alpha_over
+from decoupe.nn.norm import global_sum
 
 
 # Eq. 3.1: G_0(z) = f_0(z)
@@ -88,11 +89,12 @@ def presence(logits: Tensor, keep: Tensor) -> Tensor:
 # Beyond the text: mean over pairs j < k of <m_j, m_k> / (|m_j| |m_k|), over all pixels of the batch
 def overlap(masks: Tensor) -> Tensor:
     """(B, K, 1, S, S) in [0, 1] -> the mean cosine in [0, 1] of pairs of layers: 1 = all masks lie on one another."""
-    flat = F.normalize(masks.float().transpose(0, 1).flatten(1), dim=1)
-    k = len(flat)
+    flat = masks.float().transpose(0, 1).flatten(1)
+    k, products = len(flat), global_sum(flat @ flat.T)
     if k < 2:
         return flat.sum() * 0
-    cosines = flat @ flat.T
+    norms = products.diagonal().clamp_min(1e-12).sqrt()
+    cosines = products / (norms[:, None] * norms)
     return (cosines.sum() - cosines.diagonal().sum()) / (k * (k - 1))
 
 
@@ -104,8 +106,10 @@ def undecided(masks: Tensor) -> Tensor:
 
 # Bielski and Favaro 2019, Eq. 7: max(0, a - mean of m), here in shares of a and for each layer
 def too_small(masks: Tensor, area: float) -> Tensor:
-    """(B, K, 1, S, S) in [0, 1]: by how much layers cover less than `area` on average, in [0, 1]."""
-    return F.relu(1 - masks.float().mean((0, 2, 3, 4)) / area).mean()
+    """(B, K, 1, S, S) in [0, 1]: by how much layers cover less than `area`, over the batch, in [0, 1]."""
+    covered = global_sum(masks.float().sum((0, 2, 3, 4)))
+    pixels = global_sum(covered.new_tensor(float(masks[:, 0].numel())))
+    return F.relu(1 - covered / pixels / area).mean()
 
 
 # Mescheder et al. 2018, Eq. 9: R1 = gamma / 2 E |grad_x D(x)|^2 at real images
