@@ -14,6 +14,7 @@ from decoupe.nn.backbones import BACKBONES, Backbone, Body
 from decoupe.nn.backbones.mobilenet import MobileNetV2
 from decoupe.nn.backbones.resnet import ResNet
 from decoupe.nn.backbones.vgg import VGG16
+from decoupe.nn.dropout import Dropout
 from decoupe.nn.norm import fold
 
 
@@ -185,7 +186,7 @@ class LargeFov(nn.Module):
         self.fc6 = nn.Conv2d(found, width, 3, padding=reach, dilation=reach)
         self.fc7 = nn.Conv2d(width, width, 1)
         self.score = nn.Conv2d(width, classes, 1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for layer in (self.fc6, self.fc7):
             nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from decoupe.nn.backbones.base import Body
+from decoupe.nn.dropout import Dropout
 from decoupe.nn.norm import BatchNorm2d
 
 BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -55,7 +56,7 @@ class MobileNetV2(Body):
                 layers.append(InvertedResidual(now, outputs, stride if i == 0 else 1, expansion))
                 now = outputs
         self.features = nn.Sequential(*layers, _conv(now, 1280, 1))
-        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, classes))
+        self.classifier = nn.Sequential(Dropout(0.2), nn.Linear(1280, classes))
         self.initialise()
 
     def trunk(self, x: Tensor) -> Tensor:

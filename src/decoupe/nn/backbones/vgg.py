@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from decoupe.nn.backbones.base import Body
+from decoupe.nn.dropout import Dropout
 
 WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Channels of the 3x3 convolutions of each block; every block ends in a 2x2 maximum."""
@@ -28,8 +29,8 @@ class VGG16(Body):
         self.features = nn.Sequential(*layers)
         self.avgpool = nn.AdaptiveAvgPool2d(7)
         self.classifier = nn.Sequential(
-            nn.Linear(512 * 7 * 7, 4096), nn.ReLU(), nn.Dropout(0.5),
-            nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(0.5),
+            nn.Linear(512 * 7 * 7, 4096), nn.ReLU(), Dropout(0.5),
+            nn.Linear(4096, 4096), nn.ReLU(), Dropout(0.5),
             nn.Linear(4096, classes),
         )  # fmt: skip
         self.initialise()
