@@ -16,6 +16,7 @@ from PIL import Image as Pillow
 
 from decoupe.compositing import Layered
 from decoupe.data.decode import decode, read_image
+from decoupe.data.memory import give_back
 from decoupe.data.sources import find
 from decoupe.engine.pictures import read_labels
 from decoupe.errors import Fault
@@ -218,15 +219,28 @@ def _labelled(content: dict[str, Any], source: Any) -> list[_Pick]:
     return picks
 
 
-def _unlabelled(model: Model, source: Any) -> tuple[list[_Pick], tuple[float, ...]]:
-    """A spread of the training photos with the agreement of each photo's regions with its mirror image's."""
+def _spread(source: Any) -> list[tuple[Path, int, str]]:
+    """(path, frame, key) of at most POOL photos, evenly spread; the names of the others are not kept."""
     if isinstance(source, str) and ":" in source and not Path(source).exists():
         from decoupe.data.catalogue import open_dataset
 
         places = [(s.image, 0, s.key) for s in open_dataset(source).samples]
-    else:
-        places = [(item.path, item.frame, item.key) for item in find(source)]
-    chosen = [places[i] for i in np.unique(np.linspace(0, len(places) - 1, min(POOL, len(places))).astype(int))]
+        return [places[i] for i in _even(len(places))]
+    items = find(source)
+    count, picked = len(items), [items[i] for i in _even(len(items))]
+    del items
+    give_back(count)
+    return [(item.path, item.frame, item.key) for item in picked]
+
+
+def _even(count: int) -> list[int]:
+    places: list[int] = np.unique(np.linspace(0, count - 1, min(POOL, count)).astype(np.int64)).tolist()
+    return places
+
+
+def _unlabelled(model: Model, source: Any) -> tuple[list[_Pick], tuple[float, ...]]:
+    """A spread of the training photos with the agreement of each photo's regions with its mirror image's."""
+    chosen = _spread(source)
     picks: list[_Pick] = []
     shares = np.zeros(len(model.names))
     for start in range(0, len(chosen), 16):
