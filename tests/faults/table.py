@@ -17,9 +17,9 @@ def _row(what: str, often: str, must: str, one: dict[str, Any]) -> str:
 def _rig(one: dict[str, Any]) -> str:
     hit = {told: count for told, count in one["found"].items() if told != "not hit"}
     ends = ", ".join(f"{count:,} {told}" for told, count in sorted(hit.items(), key=lambda pair: -pair[1]))
-    draws = one.get("draws", [sum(hit.values())])
-    drawn = "drawn at random" if len(draws) == 1 else f"in draws of {' and '.join(map(str, draws))} at random"
-    often = f"{sum(hit.values()):,} of {one['planned']:,} points, {drawn}, over {one['operations']:,} operations"
+    often = (
+        f"{sum(hit.values()):,} of {one['planned']:,} points, drawn at random, over {one['operations']:,} operations"
+    )
     return _row(
         "the n-th of a fit's writes, fsyncs and renames fails (disk full, I/O error, killed on the spot; once or for"
         " good; every tenth again in its recovery)",

@@ -58,6 +58,15 @@ def test_runs_of_the_projected_table_look_through_the_given_network(tmp_path: Pa
     )  # fmt: skip
     assert done["config"]["settings"]["features"] == network and done["config"]["settings"]["photo_weight"] == 10
     assert [row["row"] for row in done["results"]] == ["Disposal", "Autoencoder"]
+    assert f"--weights {network}" in done["command"]
+    names = {path.name for path in (tmp_path / "out/runs").iterdir()}
+    moved = mobilenet_file.rename(mobilenet_file.with_name("mobilenet_v2_moved.safetensors"))
+    reproduce(
+        table, f"synth:{tmp_path / 'scenes'}", out=tmp_path / "out", seeds=1, images_seen=32, size=32,
+        given={"weights": f"mobilenet_v2:{moved}"},
+    )  # fmt: skip
+    moved.rename(mobilenet_file)
+    assert {path.name for path in (tmp_path / "out/runs").iterdir()} == names, "where the file lies does not matter"
     assert done["results"][1]["settings"][0]["changes"] == {"keep_prob": 1.0}
     assert all(0 < row["metrics"]["mean"] < 1 for row in done["results"])
 

@@ -1,4 +1,4 @@
-"""Dropout that is the same whatever the number of processes, and after a resume on any device."""
+"""Dropout that is the same whatever the number of processes, and after a resume, on a GPU too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, ...) -> same shape and dtype: in training each value is 0 with probability p, else divided by 1 - p."""
+        """(B, ...) -> same shape and dtype: in training each value is 0 with probability p, else divided by 1 - p.
+
+        B is the same in all processes.
+        """
         if not self.training or self.p == 0:
             return input
         many = dist.is_available() and dist.is_initialized()

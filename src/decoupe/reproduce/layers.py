@@ -84,7 +84,10 @@ TABLE_4_1 = Table(
     columns=COLUMNS,
     length=LENGTH,
 )
-DISPOSAL, _, AUTOENCODER, _, _, _, RANDOM_INIT, _, FINETUNE = TABLE_4_1.rows
+DISPOSAL, AUTOENCODER, RANDOM_INIT, FINETUNE = (
+    next(row for row in TABLE_4_1.rows if row.name == name)
+    for name in ("Disposal", "Autoencoder", "Random Init", "Disposal + Finetune")
+)
 
 IDENTICAL_INIT = Table(
     "layers-identical-init",
@@ -99,7 +102,7 @@ IDENTICAL_INIT = Table(
     length=LENGTH,
 )
 
-THROUGH = Variant("layer_disposal", dict.fromkeys(PRESETS, "projected"), network="features")
+THROUGH = Variant("layer_disposal", dict.fromkeys(PRESETS, "projected"), network_option="features")
 PROJECTED = Table(
     "layers-projected",
     "Table 4.1 with a discriminator that looks through a frozen network (--weights), layers moved, photos rebuilt",

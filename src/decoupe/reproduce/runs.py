@@ -20,6 +20,7 @@ from decoupe.engine.progress import Reporter
 from decoupe.engine.runfolder import Run
 from decoupe.errors import Fault
 from decoupe.fit import fit
+from decoupe.nn.features import parse
 from decoupe.reproduce.table import Variant
 
 
@@ -62,11 +63,23 @@ def folder_name(
     The version counts too: a later one may train otherwise from equal settings.
     """
     config, base = (dataclasses.asdict(c) for c in (variant.config(scale, images_seen, size), variant.base(scale)))
+    if network := config.get(variant.network_option):
+        config[variant.network_option] = _content(network)
     everything = [__version__, variant.room, config, images.digest, images_seen, dict(variant.settings)]
     digest = hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()
     changed = [f"{name}-{config[name]}".lower() for name in config if config[name] != base[name]]
     slug = re.sub(r"[^a-z0-9.]+", "-", "-".join([variant.room, *changed])).strip("-")[:80]
     return f"{slug}-{digest[:10]}-s{seed}"
+
+
+def _content(network: str) -> str:
+    """NAME:FILE of a network -> NAME and what is in the file: where it lies does not matter."""
+    name, path = parse(network)
+    try:
+        with open(path, "rb") as file:
+            return f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
+    except OSError as error:
+        raise Fault(f"the weights of a network at {path}", str(error.strerror), "check --weights") from error
 
 
 @dataclass

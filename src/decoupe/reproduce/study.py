@@ -139,7 +139,8 @@ def reproduce(
     folder = Path(out) if out is not None else Path("runs/reproduce") / scale
     words = command or command_line(
         chosen.name, data,
-        scale=scale, out=out, seeds=seeds, images_seen=images_seen, size=size, labelled=labelled,
+        scale=scale, out=out, seeds=seeds, images_seen=images_seen, size=size, labelled=labelled, protocol=protocol,
+        **(given or {}),
     )  # fmt: skip
     dataset, task = open_dataset(data), open_task(data, protocol or chosen.protocol, None)
     fitting = Fitting(folder, scale, training_images(dataset), images_seen, reporter or Silent(), size)
@@ -173,7 +174,7 @@ def _table(table: str | Table) -> Table:
 def _given(table: Table, given: Mapping[str, Any]) -> Table:
     """The table with the network it looks through. UsageFault on photos, tags or weights that it has no use for."""
     rooms = {variant.room for row in table.rows for variant in row.variants}
-    if table.network:
+    if table.wants_network:
         if set(given) != {"weights"}:
             raise UsageFault(
                 f"--weights NAME:FILE alone with {table.name}",

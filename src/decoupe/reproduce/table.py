@@ -41,7 +41,7 @@ class Variant:
     """Further options, where they depend on the scale or on the length of the run."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of `fit` (tags, backgrounds, ...)."""
-    network: str = ""
+    network_option: str = ""
     """The option that takes NAME:FILE of a network, which `--weights` gives; empty = it takes none."""
 
     def base(self, scale: str) -> Any:
@@ -145,17 +145,17 @@ class Table:
     """Images that get a label in each draw, where rows are measured by nearest neighbours."""
 
     @property
-    def network(self) -> bool:
+    def wants_network(self) -> bool:
         """Whether runs look through a network that `--weights` gives."""
-        return any(variant.network for row in self.rows for variant in row.variants)
+        return any(variant.network_option for row in self.rows for variant in row.variants)
 
     def through(self, network: str) -> Table:
         """The same table, its runs looking through `network`, NAME:FILE."""
 
         def one(variant: Variant) -> Variant:
-            if not variant.network:
+            if not variant.network_option:
                 return variant
-            return dataclasses.replace(variant, options={**variant.options, variant.network: network})
+            return dataclasses.replace(variant, options={**variant.options, variant.network_option: network})
 
         rows = (dataclasses.replace(row, variants=tuple(map(one, row.variants))) for row in self.rows)
         return dataclasses.replace(self, rows=tuple(rows))

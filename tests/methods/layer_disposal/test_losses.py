@@ -119,6 +119,13 @@ def test_overlap_is_the_mean_cosine_of_pairs() -> None:
     assert float(losses.overlap(torch.ones(2, 1, 1, 4, 4))) == 0
 
 
+def test_overlap_keeps_its_digits_in_mixed_precision() -> None:
+    masks = _stack(3, size=8).masks.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = losses.overlap(masks)
+    assert float(mixed) == pytest.approx(float(losses.overlap(masks)), rel=1e-6)
+
+
 def test_moved_layers_are_those_of_other_pixels_and_go_on_beyond_the_border() -> None:
     """Whole pixels: image and mask of a layer move together, each layer by itself, the background stays."""
     stack, side = _stack(2, size=4), 4

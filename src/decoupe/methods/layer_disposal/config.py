@@ -37,12 +37,12 @@ class Config:
     learn_keep: bool = False
     """Learn a probability for each layer; their mean stays keep_prob (beyond the text)."""
     move: float = 0.0
-    """D sees every layer moved by up to this share of a side, each by itself: what is an object stays one (Bielski and
-    Favaro 2019; beyond the text; 0 = none)."""
+    """D sees every layer moved by up to this share of a side (0 to .5), each by itself: what is an object stays one
+    (Bielski and Favaro 2019; beyond the text; 0 = none)."""
     binary_weight: float = 0.0
     """Weight of a penalty on masks between 0 and 1 (beyond the text; 0 = none)."""
     area: float = 0.0
-    """Share of the images that each layer is to cover at least (beyond the text; 0 = none)."""
+    """Share of all pixels of a batch that each layer is to cover at least, 0 to .5 (beyond the text; 0 = none)."""
     area_weight: float = 1.0
     """Weight of the penalty on layers that cover less than `area`."""
     unique_weight: float = 0.0

@@ -90,9 +90,11 @@ def presence(logits: Tensor, keep: Tensor) -> Tensor:
 def overlap(masks: Tensor) -> Tensor:
     """(B, K, 1, S, S) in [0, 1] -> the mean cosine in [0, 1] of pairs of layers: 1 = all masks lie on one another."""
     flat = masks.float().transpose(0, 1).flatten(1)
-    k, products = len(flat), global_sum(flat @ flat.T)
+    k = len(flat)
     if k < 2:
         return flat.sum() * 0
+    with torch.autocast(masks.device.type, enabled=False):
+        products = global_sum(flat @ flat.T)
     norms = products.diagonal().clamp_min(1e-12).sqrt()
     cosines = products / (norms[:, None] * norms)
     return (cosines.sum() - cosines.diagonal().sum()) / (k * (k - 1))
@@ -101,15 +103,16 @@ def overlap(masks: Tensor) -> Tensor:
 # Bielski and Favaro 2019, Eq. 8: min(m, 1 - m)
 def undecided(masks: Tensor) -> Tensor:
     """(B, K, 1, S, S) in [0, 1]: the mean distance to the nearer of 0 and 1, in [0, 1/2]."""
-    return torch.minimum(masks, 1 - masks).float().mean()
+    found = masks.float()
+    return torch.minimum(found, 1 - found).mean()
 
 
 # Bielski and Favaro 2019, Eq. 7: max(0, a - mean of m), here in shares of a and for each layer
 def too_small(masks: Tensor, area: float) -> Tensor:
-    """(B, K, 1, S, S) in [0, 1]: by how much layers cover less than `area`, over the batch, in [0, 1]."""
-    covered = global_sum(masks.float().sum((0, 2, 3, 4)))
-    pixels = global_sum(covered.new_tensor(float(masks[:, 0].numel())))
-    return F.relu(1 - covered / pixels / area).mean()
+    """(B, K, 1, S, S) in [0, 1]: by how much layers cover less than `area` > 0, over the batch, in [0, 1]."""
+    layers = masks.float().transpose(0, 1).flatten(1)
+    sums = global_sum(torch.stack([layers.sum(1), torch.ones_like(layers).sum(1)]))
+    return F.relu(1 - sums[0] / sums[1] / area).mean()
 
 
 # Mescheder et al. 2018, Eq. 9: R1 = gamma / 2 E |grad_x D(x)|^2 at real images
