@@ -18,7 +18,7 @@ class Dropout(nn.Dropout):
 
         B is the same in all processes.
         """
-        if not self.training or self.p == 0:
+        if not self.training or self.p == 0 or input.is_meta:
             return input
         many = dist.is_available() and dist.is_initialized()
         rank, ranks = (dist.get_rank(), dist.get_world_size()) if many else (0, 1)
